@@ -1,0 +1,1 @@
+"""Puts a run together: rig, session, journal, export, report and the command line."""

@@ -1,0 +1,1 @@
+"""The `megabar` command line, one module per command."""

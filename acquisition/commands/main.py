@@ -1,0 +1,48 @@
+"""The entry point of `megabar`: what is wrong with the input is said in one line, with exit code 2."""
+
+import sys
+
+import typer
+
+from ..errors import InputError
+from . import analyse, check, export, inventory, report, run, runs, simulate
+
+app = typer.Typer(
+    help="High-pressure and glass experiments: run them, rehearse them on simulated instruments, analyse them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("list")(inventory.inventory)
+app.command("run")(run.run)
+app.command("analyse")(analyse.analyse)
+app.command("simulate")(simulate.simulate)
+app.command("check")(check.check)
+app.command("export")(export.export)
+app.command("report")(report.report)
+app.command("runs")(runs.runs)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 for success, 1 for a failed run, 2 for bad input."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except InputError as error:
+        code = _refuse(str(error))
+    except (typer.Abort, BrokenPipeError):
+        code = 1
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer (or the click in it) says of the command's words
+            raise
+        code = _refuse(error.format_message())
+    sys.exit(code or 0)
+
+
+def _refuse(message: str) -> int:
+    print(f"megabar: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Options that commands share."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A parameter; may be repeated. world.NAME sets the simulated world."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Seed of the simulation.")]
+RigName = Annotated[str | None, typer.Option("--rig", metavar="RIG", help="Name of a shipped rig, or a rig file.")]
+
+WORLD = "world."
+
+
+def split_settings(texts: list[str] | None) -> tuple[dict[str, str], dict[str, Any]]:
+    """`name=value` texts as parameters of the plan and of the simulated world. Raises InputError."""
+    parameters: dict[str, str] = {}
+    world: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+            raise InputError(f"--set {text!r}: accepted is NAME=VALUE")
+        if name.startswith(WORLD):
+            world[name.removeprefix(WORLD)] = _literal(value)
+        elif name in parameters:
+            raise InputError(f"--set {name} is given twice")
+        else:
+            parameters[name] = value
+    return parameters, world
+
+
+def _literal(text: str) -> Any:
+    """A number, list or text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run_folder(path: Path) -> Path:
+    """The folder of a run, given it or a file in it. Raises InputError where there is none."""
+    folder = path if path.is_dir() else path.parent
+    if not path.exists() or not (folder / "run.journal").exists():
+        raise InputError(f"{path}: no run is kept there; accepted is the folder of a run, or its run.journal")
+    return folder
+
+
+def tell_damage(run: Any) -> None:
+    """Say on standard error what of a run's journal could not be believed."""
+    for line in (run.torn, *run.damaged):
+        if line:
+            print(f"damaged: {line}", file=sys.stderr)

@@ -1,0 +1,156 @@
+"""The format of the journal: one document per line, sealed with a checksum, in strict JSON.
+
+A line is `crc32 json` and a newline: eight lower-case hexadecimal digits, a space, one JSON object in ASCII. What JSON
+cannot say is an object with one reserved key: `{"$float": "nan"}` (or `inf`, `-inf`), `{"$array": [...], "dtype": ...,
+"shape": ...}` for a small array, `{"$stored": {offset, nbytes, dtype, shape, crc32}}` for one that lies in the file of
+arrays. A key of the document itself that begins with `$` is written with one more `$`.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+JOURNAL = "run.journal"
+"""Name of the journal inside the folder of a run."""
+ARRAYS = "arrays.bin"
+"""Name of the file of arrays beside the journal."""
+INLINE_BYTES = 1024
+"""Arrays up to this size stay inside their document."""
+DEEPEST = 32
+"""Documents nested deeper than this are refused; a structure that contains itself is one of them."""
+ACCEPTED = "text, numbers, booleans, None, lists, mappings with text keys and arrays of numbers are accepted"
+
+_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_AS_THEY_ARE = frozenset((str, int, bool, type(None)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where an array lies in the file of arrays, and what its bytes must add up to."""
+
+    offset: int
+    nbytes: int
+    dtype: str
+    shape: tuple[int, ...]
+    crc32: int
+
+
+Store = Callable[[np.ndarray], Stored]
+
+
+class Unwritable(ValueError):
+    """A value that the journal cannot hold; the message names the path of keys that leads to it."""
+
+    def __init__(self, reason: str, keys: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.keys = list(reversed(keys))  # from the innermost outward, as it travels
+
+    def __str__(self) -> str:
+        path = ".".join(key if key.isprintable() else ascii(key) for key in reversed(self.keys))
+        return f"{path or 'document'} {self.reason}"
+
+
+def encode(value: Any, store: Store, depth: int = 0) -> Any:
+    """The value in terms of JSON; arrays above `INLINE_BYTES` go through `store`.
+
+    Raises Unwritable, naming the key, for anything that could not be read back: sets, bytes, objects, keys that are no
+    text.
+    """
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, float | np.floating):
+        return _encode_float(float(value))
+    if depth > DEEPEST:
+        raise Unwritable(f"is nested more than {DEEPEST} deep; a flatter structure is needed")
+    if isinstance(value, Mapping):
+        return {_key(name): _inside(item, name, store, depth) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inside(item, index, store, depth) for index, item in enumerate(value)]
+    if isinstance(value, np.ndarray):
+        return _encode_array(value, store)
+    return _encode_scalar(value)
+
+
+def _inside(item: Any, name: Any, store: Store, depth: int) -> Any:
+    if type(item) in _AS_THEY_ARE:
+        return item
+    try:
+        return encode(item, store, depth + 1)
+    except Unwritable as error:
+        error.keys.append(str(name))
+        raise
+
+
+def _key(name: Any) -> str:
+    if not isinstance(name, str):
+        raise Unwritable(f"has the key {name!a:.40}, a {type(name).__name__}; keys must be text")
+    return f"${name}" if name.startswith("$") else name
+
+
+def _encode_float(value: float) -> float | dict[str, str]:
+    if math.isfinite(value):
+        return value
+    return {"$float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+
+
+def _encode_scalar(value: Any) -> str | int | bool:
+    if isinstance(value, str):
+        return str.__str__(value)  # enumerations of text say their value, not their name
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    raise Unwritable(f"is a {type(value).__name__}; {ACCEPTED}")
+
+
+def _encode_array(array: np.ndarray, store: Store) -> dict[str, Any]:
+    if array.dtype.kind not in "biufcU":
+        raise Unwritable(f"is an array of {array.dtype}; {ACCEPTED}")
+    exact_as_text = array.dtype.kind in "biuU" or array.dtype in (np.float16, np.float32, np.float64)
+    if array.nbytes > INLINE_BYTES or not exact_as_text:
+        stored = store(array)
+        return {"$stored": {name: getattr(stored, name) for name in Stored.__slots__}}
+    items = encode(array.tolist(), store)
+    return {"$array": items, "dtype": array.dtype.str, "shape": list(array.shape)}
+
+
+def decode(text: bytes, stored: Callable[[Stored], Any]) -> Any:
+    """What `encode` was given, from its JSON; `stored` answers for every array in the file of arrays.
+
+    Raises ValueError when the text is not strict JSON.
+    """
+    if b'"$' not in text:
+        return json.loads(text, parse_constant=_refuse)
+
+    def hook(items: dict[str, Any]) -> Any:
+        if "$float" in items:
+            return _FLOATS[items["$float"]]
+        if "$array" in items:
+            return np.array(items["$array"], dtype=items["dtype"]).reshape(items["shape"])
+        if "$stored" in items:
+            return stored(Stored(**{**items["$stored"], "shape": tuple(items["$stored"]["shape"])}))
+        return {name[1:] if name.startswith("$") else name: item for name, item in items.items()}
+
+    return json.loads(text, object_hook=hook, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def seal(value: Any) -> bytes:
+    """One line of the journal: the checksum, the value in strict JSON, a newline."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def unseal(line: bytes) -> bytes | None:
+    """The JSON of one line without its newline, or None when a single bit of it is wrong."""
+    # The digits are compared as bytes: read as a number, "A" and "a" would be the same and a flipped bit would pass.
+    return line[9:] if line[:9] == b"%08x " % zlib.crc32(line[9:]) else None

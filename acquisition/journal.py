@@ -1,0 +1,235 @@
+"""The journal: every document of a run goes to disk, in order, before anyone else sees it.
+
+The folder of a run holds `run.journal`, one sealed line per document (`frames`), and `arrays.bin`, the arrays that
+would make those lines long. Both are only ever appended to; everything else about a run can be made again from them
+(`run` reads them). What is promised: the death of the process loses no document that the engine has seen accepted; loss
+of power loses at most the last 0.1 s of scalar events (none with `durability="event"`), on a disk that honours a flush.
+"""
+
+import os
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import event_model
+import numpy as np
+from jsonschema import ValidationError
+
+from .errors import InputError
+from .frames import ARRAYS, JOURNAL, Stored, Unwritable, encode, seal
+
+COMMIT_S = 0.1
+"""Scalar events wait at most this long for their flush to disk."""
+ALIGNMENT = 64
+"""Arrays begin at multiples of this many bytes, so that they can be used where they lie."""
+FLUSHED_AT_ONCE = frozenset(("start", "descriptor", "stop", "truth"))
+
+
+class Clock(Protocol):
+    """Whatever says the run's own time; in simulation that is simulated time."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class JournalError(RuntimeError):
+    """The journal cannot be written. The run must stop; nothing may be written to the same file again."""
+
+
+class AppendOnlyFile:
+    """A new file that is only ever appended to, without a buffer of its own."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.name = path.name
+        self._descriptor = os.open(path, flags, 0o644)
+        self.size = 0
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Write all of `data` at the end. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self._descriptor, rest)
+            self.size += written
+            rest = rest[written:]
+
+    def flush(self) -> None:
+        """Wait until everything appended so far is on the disk. Raises OSError."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Give the file back to the system."""
+        os.close(self._descriptor)
+
+
+class Journal:
+    """Records the documents of one run; subscribe it to the RunEngine before anything else.
+
+    Parameters: `folder` of the run, made when it is not there; `clock`, stamped into every line beside the wall time;
+    `durability`, "group" (flush at most 0.1 s later) or "event" (flush before the engine goes on).
+
+    Raises FileExistsError when the folder has a journal already. Called with a document it raises JournalError when the
+    disk refuses it, then and ever after, and ValueError, naming the key, for a document that could not be read back.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, *, durability: Literal["group", "event"] = "group") -> None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / JOURNAL
+        self._clock = clock
+        self._each_event = durability == "event"
+        self._lines = AppendOnlyFile(self.path)
+        self._arrays = AppendOnlyFile(folder / ARRAYS)
+        _flush_folder(folder)
+        self._next = 0
+        self._last = ""
+        self._closed = False
+        self._failure: BaseException | None = None
+        self._unflushed = False
+        self._closing = threading.Event()
+        self._committer: threading.Thread | None = None
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Record one document."""
+        self._require_usable()
+        if self._last in ("", "stop", "truth") and (name != "start" or self._last):
+            raise ValueError(
+                f"{self.path}: a {name} document cannot follow {self._last or 'nothing'}; one run per journal"
+            )
+        self._record(name, doc)
+        if name == "start":
+            self._committer = threading.Thread(target=self._commit, name=f"journal {self.path}", daemon=True)
+            self._committer.start()
+        elif name == "stop":
+            self._end_committer()
+
+    def append_truth(self, truth: Mapping[str, Any]) -> None:
+        """Add what a simulated world knows to be true. Raises ValueError before the stop document."""
+        self._require_usable()
+        if self._last != "stop":
+            raise ValueError(f"{self.path}: truth follows the stop document, not {self._last or 'nothing'}")
+        self._record("truth", truth)
+
+    def close(self) -> None:
+        """Close both files; harmless when they are closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._end_committer()
+        self._lines.close()
+        self._arrays.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _require_usable(self) -> None:
+        if self._failure is not None or self._closed:
+            raise JournalError(f"{self.path} takes no more documents: {self._failure or 'it is closed'}")
+
+    def _record(self, name: str, doc: Mapping[str, Any]) -> None:
+        try:
+            self._append(name, doc)
+        except Unwritable as error:
+            error.keys.append(name)
+            raise
+        except BaseException as error:  # an interrupt in the middle of a line spoils the file just as a full disk does
+            self._failure = error
+            raise JournalError(f"{self.path}: {name} document not recorded: {error}; the run must stop") from error
+        self._last = name
+
+    def _append(self, name: str, doc: Mapping[str, Any]) -> None:
+        arrays_before = self._arrays.size
+        encoded = encode(doc, self._store)
+        if self._arrays.size > arrays_before:
+            self._arrays.flush()  # a line on the disk may never name bytes that are not
+        frame = {"seq": self._next, "wall": time.time(), "clock": self._clock.monotonic(), "name": name, "doc": encoded}
+        self._lines.append(seal(frame))
+        self._next += 1
+        if self._each_event or name in FLUSHED_AT_ONCE:
+            self._lines.flush()
+        else:
+            self._unflushed = True
+
+    def _store(self, array: np.ndarray) -> Stored:
+        contiguous = np.ascontiguousarray(array)
+        self._arrays.append(b"\0" * (-self._arrays.size % ALIGNMENT))
+        offset = self._arrays.size
+        data = contiguous.reshape(-1).view(np.uint8).data
+        self._arrays.append(data)
+        return Stored(offset, array.nbytes, array.dtype.str, array.shape, zlib.crc32(data))
+
+    def _commit(self) -> None:
+        while not self._closing.wait(COMMIT_S):
+            if self._unflushed:
+                self._unflushed = False
+                try:
+                    self._lines.flush()
+                except OSError as error:
+                    self._failure = error  # the next document raises
+                    return
+
+    def _end_committer(self) -> None:
+        self._closing.set()
+        if self._committer is not None:
+            self._committer.join()
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """Refuse metadata that journal or engine could not hold, before the run begins and anything is switched on.
+
+    Raises InputError, one line that names the path of keys, for sets, objects, keys that are no text, arrays above 1
+    kB, numbers that are not finite, text that is no Unicode, and whatever a start document may not contain.
+    """
+    try:
+        encoded = encode(metadata, _no_place)
+        for keys, reason in _blemishes(encoded, ()):
+            raise Unwritable(reason, keys)
+        document = {**metadata, "uid": "", "time": 0.0}
+        event_model.schema_validators[event_model.DocumentNames.start].validate(document)
+    except Unwritable as error:
+        error.keys.append("metadata")
+        raise InputError(str(error)) from None
+    except ValidationError as error:
+        path = ".".join(str(key) for key in ("metadata", *error.absolute_path))
+        raise InputError(f"{path} does not fit a start document: {error.message:.200}") from None
+
+
+def _no_place(array: np.ndarray) -> Stored:
+    raise Unwritable(f"is an array of {array.nbytes} bytes ({array.dtype}); at most 1 kB fits into metadata")
+
+
+def _blemishes(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str) and not _is_unicode(value):
+        yield keys, f"is {value!a:.40}; text must be valid Unicode"
+    elif isinstance(value, dict):
+        if set(value) == {"$float"}:
+            yield keys, f"is {value['$float']}; a finite number is needed"
+            return
+        for name, item in value.items():
+            if not name or set(name) & set("./") or not _is_unicode(name):
+                yield keys, f"has the key {name!a:.40}; keys must be Unicode text without '.' and '/'"
+            elif not keys and name in ("uid", "time"):
+                yield keys, f"has the key {name!a}, which the engine sets itself"
+            yield from _blemishes(item, keys if name == "$array" else (*keys, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _blemishes(item, (*keys, str(index)))
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""Records the results of live analyses as streams of the same run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import bluesky.preprocessors as bpp
+from bluesky.utils import Msg, MsgGenerator
+
+from ..analysis.live.analysis import LiveAnalysis
+
+CLOSING = "close"
+"""An analysis recorded after this is read once, before the run is closed."""
+
+
+def recorded(plan: MsgGenerator[Any], analyses: Sequence[LiveAnalysis]) -> MsgGenerator[Any]:
+    """`plan`, with every new result read into a stream of its own once the event that it waited for has been saved."""
+    stream = ""
+
+    def insert(message: Msg) -> tuple[MsgGenerator[Any] | None, MsgGenerator[None] | None]:
+        nonlocal stream
+        match message.command:
+            case "create":
+                stream = message.kwargs.get("name", "primary")
+            case "save":
+                after = [analysis for analysis in analyses if stream in analysis.recorded_after]
+                return None, read_due(after) if after else None
+            case "close_run":
+                return _closing(message), None
+        return None, None
+
+    def _closing(message: Msg) -> MsgGenerator[Any]:
+        yield from read_due([analysis for analysis in analyses if CLOSING in analysis.recorded_after])
+        return (yield message)
+
+    return (yield from bpp.plan_mutator(plan, insert))
+
+
+def read_due(analyses: Sequence[LiveAnalysis]) -> MsgGenerator[None]:
+    """One event for each stream in which an analysis has a result that was not recorded yet."""
+    for stream in dict.fromkeys(analysis.recorded_in for analysis in analyses):
+        together = [analysis for analysis in analyses if analysis.recorded_in == stream]
+        if any(analysis.due() for analysis in together):
+            yield Msg("create", None, name=stream)
+            for analysis in together:
+                yield Msg("read", analysis)
+            yield Msg("save")

@@ -1,0 +1,275 @@
+"""Reads a run back from its journal: the longest prefix whose every bit is right, and what was left out, by name."""
+
+import mmap
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .columns import ArrayStack, Events
+from .errors import InputError
+from .frames import ARRAYS, JOURNAL, Stored, decode, unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a journal: number, wall time (s since 1970), the run's own clock (s), name and document."""
+
+    seq: int
+    wall: float
+    clock: float
+    name: str
+    doc: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream of a run, n events in the order of their sequence numbers.
+
+    `time` (n,) s is the time stamp of each event's newest reading, simulated time in a simulated run; `wall` (n,) s
+    the wall time of the document. `data` maps a data key to an ndarray (n, ...) or, for large arrays, an `ArrayStack`
+    that reads them on demand. `timestamps` maps it to (n,) s, `units` to its unit ("" when none was declared).
+    """
+
+    name: str
+    descriptor: dict[str, Any]
+    seq_num: np.ndarray
+    time: np.ndarray
+    wall: np.ndarray
+    data: Mapping[str, np.ndarray | ArrayStack]
+    timestamps: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.seq_num)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What the devices of the stream said once, when it was declared: {key: value}."""
+        devices = self.descriptor.get("configuration", {}).values()
+        return {key: value for device in devices for key, value in device["data"].items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its journal tells it. `stop` is None for one that was cut short, `truth` for one that was not simulated.
+
+    `torn` says what of the journal's end could not be believed ("" when everything could), `damaged` which events are
+    left out because their arrays are not what was written.
+    """
+
+    journal: Path
+    start: dict[str, Any]
+    stop: dict[str, Any] | None
+    truth: dict[str, Any] | None
+    streams: Mapping[str, Stream]
+    torn: str = ""
+    damaged: tuple[str, ...] = field(default=())
+
+    @property
+    def uid(self) -> str:
+        """The run's identifier."""
+        return str(self.start.get("uid", ""))
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name, or the plan's when none was given."""
+        return str(self.start.get("experiment") or self.start.get("plan_name", ""))
+
+    @property
+    def exit_status(self) -> str:
+        """`success`, `abort`, `fail`, or `unfinished` when the journal ends without saying."""
+        return str(self.stop["exit_status"]) if self.stop else "unfinished"
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The final results: {name: {value, error, systematic, unit}}; empty when the run did not get that far."""
+        stream = self.streams.get("results")
+        if stream is None or not len(stream):
+            return {}
+        last = {key: column[-1] for key, column in stream.data.items()}
+        return {
+            name: {
+                "value": float(value),
+                "error": float(last[f"{name}_error"]),
+                "systematic": float(last.get(f"{name}_systematic", np.nan)),
+                "unit": stream.units[name],
+            }
+            for name, value in last.items()
+            if f"{name}_error" in last
+        }
+
+
+def read_run(path: Path, *, verify: bool = True) -> Run:
+    """The run in a folder, or whose journal (or any file beside it) is `path`.
+
+    `verify` compares every array with its checksum and leaves out the events whose arrays fail; without it arrays are
+    believed. A torn journal opens up to its last good line.
+
+    Raises InputError when there is no journal or not even its first document can be read.
+    """
+    journal = journal_of(path)
+    arrays = _Arrays(journal.with_name(ARRAYS))
+    reader = _Reader(arrays, verify)
+    trouble: list[str] = []
+    for frame in frames(journal, arrays.reference, trouble.append):
+        reader.take(frame)
+    if reader.start is None:
+        raise InputError(f"{journal}: no run begins here: {trouble[0] if trouble else 'the file is empty'}")
+    streams = {name: events.stream_fields(arrays.load) for name, events in reader.streams.items()}
+    return Run(
+        journal,
+        reader.start,
+        reader.stop,
+        reader.truth,
+        {name: Stream(name, **fields) for name, fields in streams.items()},
+        "; ".join(trouble),
+        tuple(reader.damaged),
+    )
+
+
+def journal_of(path: Path) -> Path:
+    """The journal that a folder, a journal or a file beside one stands for. Raises InputError."""
+    path = Path(path)
+    journal = path / JOURNAL if path.is_dir() else path if path.name == JOURNAL else path.with_name(JOURNAL)
+    if not journal.is_file():
+        raise InputError(f"{path}: no journal ({JOURNAL}) is here")
+    return journal
+
+
+def frames(
+    journal: Path, stored: Callable[[Stored], Any], trouble: Callable[[str], None] = lambda _: None
+) -> Iterator[Frame]:
+    """Frames of a journal up to the first that is damaged, out of order or names arrays that are not there.
+
+    `stored` turns the reference of an array into a value and raises ValueError when it lies outside its file; `trouble`
+    is told in one line what is left out.
+    """
+    size = journal.stat().st_size
+    begin = 0
+    with journal.open("rb") as lines:
+        for expected, line in enumerate(lines):
+            try:
+                frame = _frame(line, expected, stored)
+            except (ValueError, KeyError, TypeError) as error:
+                trouble(f"line {expected + 1} at byte {begin} {error}; the last {size - begin} bytes are left out")
+                return
+            yield frame
+            begin += len(line)
+
+
+def _frame(line: bytes, expected: int, stored: Callable[[Stored], Any]) -> Frame:
+    if not line.endswith(b"\n"):
+        raise ValueError("is cut off")
+    text = unseal(line[:-1])
+    if text is None:
+        raise ValueError("does not match its checksum")
+    content = decode(text, stored)
+    if content["seq"] != expected:
+        raise ValueError(f"has number {content['seq']} where {expected} should follow")
+    return Frame(content["seq"], content["wall"], content["clock"], content["name"], content["doc"])
+
+
+class _Arrays:
+    """The file of arrays, mapped into memory when the first array is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = path.stat().st_size if path.is_file() else 0
+        self._bytes: np.ndarray | None = None
+
+    def reference(self, stored: Stored) -> Stored:
+        if stored.offset + stored.nbytes > self._size:
+            raise ValueError(
+                f"names bytes {stored.offset} to {stored.offset + stored.nbytes} of {self._size} in {self._path.name}"
+            )
+        return stored
+
+    def load(self, stored: Stored) -> np.ndarray:
+        raw = self._raw(stored)
+        dtype = np.dtype(stored.dtype)
+        return raw.view(dtype).reshape(stored.shape)
+
+    def intact(self, stored: Stored) -> bool:
+        return zlib.crc32(self._raw(stored).data) == stored.crc32
+
+    def _raw(self, stored: Stored) -> np.ndarray:
+        if not stored.nbytes:
+            return np.empty(0, dtype=np.uint8)  # an empty file cannot be mapped
+        if self._bytes is None:
+            with self._path.open("rb") as file:
+                self._bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+        return self._bytes[stored.offset : stored.offset + stored.nbytes]
+
+
+class _Reader:
+    """Sorts documents into start, stop, truth and streams."""
+
+    def __init__(self, arrays: _Arrays, verify: bool) -> None:
+        self.start: dict[str, Any] | None = None
+        self.stop: dict[str, Any] | None = None
+        self.truth: dict[str, Any] | None = None
+        self.streams: dict[str, Events] = {}
+        self.damaged: list[str] = []
+        self._arrays = arrays
+        self._verify = verify
+        self._of_descriptor: dict[str, Events] = {}
+
+    def take(self, frame: Frame) -> None:
+        doc = frame.doc
+        if frame.name == "event":
+            self._event(doc)
+        elif frame.name == "event_page":
+            for event in _events_of(doc):
+                self._event(event)
+        elif frame.name == "descriptor":
+            name = doc.get("name") or "primary"
+            events = self.streams.setdefault(name, Events(doc))
+            events.declare(doc)
+            self._of_descriptor[doc["uid"]] = events
+        elif frame.name in ("start", "stop", "truth"):
+            setattr(self, frame.name, self._loaded(doc))
+
+    def _event(self, doc: dict[str, Any]) -> None:
+        events = self._of_descriptor.get(doc["descriptor"])
+        if events is None:
+            self.damaged.append(f"event {doc['uid']} belongs to no stream of this journal")
+            return
+        bad = self._bad_arrays(doc["data"]) if self._verify else []
+        if bad:
+            self.damaged.append(f"{events.name} event {doc['seq_num']}: {', '.join(bad)} does not match its checksum")
+            return
+        events.append(doc)
+
+    def _bad_arrays(self, data: Mapping[str, Any]) -> list[str]:
+        return [key for key, value in data.items() if isinstance(value, Stored) and not self._arrays.intact(value)]
+
+    def _loaded(self, value: Any) -> Any:
+        if isinstance(value, Stored):
+            if self._verify and not self._arrays.intact(value):
+                self.damaged.append(f"an array of {value.shape} at byte {value.offset} does not match its checksum")
+                return None
+            return self._arrays.load(value)
+        if isinstance(value, dict):
+            return {name: self._loaded(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._loaded(item) for item in value]
+        return value
+
+
+def _events_of(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def row(columns: Mapping[str, Sequence[Any]], index: int) -> dict[str, Any]:
+        return {key: values[index] for key, values in columns.items()}
+
+    for index, seq_num in enumerate(page["seq_num"]):
+        yield {
+            "descriptor": page["descriptor"],
+            "uid": page["uid"][index],
+            "seq_num": seq_num,
+            "time": page["time"][index],
+            "data": row(page["data"], index),
+            "timestamps": row(page["timestamps"], index),
+        }

@@ -1,0 +1,354 @@
+"""A session: a rig's devices on their links, an engine, and runs of experiments on them."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from bluesky import RunEngine
+from bluesky.utils import FailedStatus, RunEngineInterrupted
+
+from ..analysis.live.analysis import LiveAnalysis
+from ..devices.clock import Clock
+from ..devices.errors import LimitError
+from ..devices.instrument import Instrument
+from ..devices.link import Link
+from ..plans.parameters import Parameters
+from ..plans.safety import Hazardous, SafetyReport, made_safe
+from .clock import RealClock, SimulatedClock
+from .errors import InputError
+from .experiments import Experiment
+from .journal import Journal, JournalError, check_metadata
+from .loop import SimulatedDuringTask, SimulatedLoop
+from .recording import recorded
+from .rig import Rig, load_class
+from .simulation import Simulation
+
+VERSIONED = ("megabar", "bluesky", "ophyd", "event-model", "numpy", "scipy", "pyvisa", "pyvisa-py", "caproto")
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    uid: str
+    experiment: str
+    exit_status: str
+    reason: str
+    folder: Path
+    results: dict[str, dict[str, Any]]
+    truth: dict[str, float] | None
+    safety: str
+    warnings: list[str]
+    window: dict[str, Any]
+
+
+class Session:
+    """The devices of a rig, connected, and an engine to run experiments with.
+
+    With `simulation` every instrument is the simulated one, and time is the simulation's. Attaching reads only.
+    """
+
+    def __init__(
+        self, rig: Rig, instruments: Sequence[str] | None = None, *, simulation: Simulation | None = None
+    ) -> None:
+        self.rig = rig
+        self.simulation = simulation
+        self.clock: Clock = RealClock() if simulation is None else _clock_of(simulation)
+        self._links: dict[str, Link] = {}
+        self.devices: dict[str, Instrument] = {}
+        try:
+            for name in rig.content.instruments if instruments is None else instruments:
+                self.devices[name] = self._attach(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect; changes nothing in any instrument."""
+        for link in self._links.values():
+            link.call(link.close)
+
+    def run(
+        self,
+        experiment: Experiment,
+        parameters: Parameters,
+        folder: Path,
+        *,
+        seed: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> Outcome:
+        """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
+
+        A failure in the run does not raise: it is told by the outcome, and by the stop document.
+        """
+        names, roles = self._roles(experiment)
+        analyses = list(experiment.analyses(names, parameters))
+        start = {**_start_metadata(self.rig, experiment, parameters, names, seed, self.clock), **(metadata or {})}
+        check_metadata(start)
+        report = SafetyReport(self.clock.time)
+        hazardous = [device for device in self.devices.values() if isinstance(device, Hazardous)]
+        results = {analysis.name: analysis for analysis in analyses}
+        try:
+            plan = experiment.plan(roles, results=results, parameters=parameters, md=start)
+        except LimitError as error:
+            raise InputError(str(error)) from error
+        plan = made_safe(plan, hazardous, report)
+        journal = Journal(folder, self.clock)
+        tail = _Tail()
+        engine = self._engine([journal, _Analyses(analyses), tail, *(_Isolated(observer) for observer in observers)])
+        complaint = self._execute(engine, recorded(plan, analyses), report)
+        try:
+            truth = self._truth(journal, tail) if tail.stop else None
+            journal.close()
+        except JournalError as error:
+            truth, complaint = None, complaint or str(error)
+        return Outcome(
+            uid=tail.uid,
+            experiment=experiment.name,
+            exit_status=tail.stop.get("exit_status", "fail"),
+            reason=tail.stop.get("reason", "") or complaint,
+            folder=folder,
+            results=_scalars(tail.results),
+            truth=truth,
+            safety="\n".join(report.lines),
+            warnings=_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
+            window=_window(tail.results),
+        )
+
+    def check_setpoints(self, experiment: Experiment, parameters: Parameters) -> None:
+        """Every set-point of a plan against the limits of its device, without moving. Raises InputError."""
+        try:
+            experiment.plan(self._roles(experiment)[1], results={}, parameters=parameters)
+        except LimitError as error:
+            raise InputError(str(error)) from error
+
+    def _roles(self, experiment: Experiment) -> tuple[dict[str, str], Any]:
+        names = {role: self.rig.instrument_for(role) for role in experiment.role_names}
+        return names, experiment.roles(**{role: self.devices[name] for role, name in names.items()})
+
+    def _attach(self, name: str) -> Instrument:
+        entry = self.rig.content.instruments[name]
+        where = f"{self.rig.name}: instruments.{name}"
+        device_class = load_class(entry.device, f"{where}.device")
+        address = entry.address if self.simulation is None else self.simulation.addresses[name]
+        if address is None:
+            raise InputError(f"{where} has no address; give one, or rehearse with --simulate")
+        link = self._link_for(device_class, address, name, where)
+        try:
+            device = device_class(name=name, link=link, address=address, **entry.options)
+            device.tighten(entry.limits)
+            link.call(device.connect)
+        except (LimitError, TypeError, ValueError, OSError) as error:
+            raise InputError(f"{where}: {error}") from error
+        return device
+
+    def _link_for(self, device_class: type[Instrument], address: str, name: str, where: str) -> Link:
+        key = device_class.link_type.key(address, name)
+        if key not in self._links:
+            link = device_class.link_type(key, address, self.clock, **device_class.link_options)
+            try:
+                link.call(link.open)
+            except OSError as error:
+                raise InputError(f"{where}.address: {error}") from error
+            self._links[key] = link
+        return self._links[key]
+
+    def _engine(self, subscribers: Sequence[Observer]) -> RunEngine:
+        if isinstance(self.clock, SimulatedClock):
+            engine = RunEngine(
+                {},
+                loop=SimulatedLoop(self.clock),
+                during_task=SimulatedDuringTask(self.clock),
+                context_managers=[],
+            )
+            self.clock.on_failure = lambda reason: _abort(engine, reason)
+        else:
+            engine = RunEngine({}, context_managers=[])
+        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # the outcome tells what went wrong, once
+        for subscriber in subscribers:
+            engine.subscribe(subscriber)
+        return engine
+
+    def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport) -> str:
+        """Run a plan to its end; returns why it did not end well."""
+        # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
+        with _signals_abort(engine, report), np.printoptions(threshold=0, edgeitems=0):
+            try:
+                engine(plan)
+            except RunEngineInterrupted:
+                return "interrupted"
+            except FailedStatus as error:
+                return str(error.__cause__ or error)
+            except Exception as error:
+                return str(error) or type(error).__name__
+        return ""
+
+    def _truth(self, journal: Journal, tail: "_Tail") -> dict[str, float] | None:
+        """Ask the world what was really so in the window that the results state; after the stop, never before."""
+        if self.simulation is None:
+            return None
+        data = {key: value for key, value in tail.results.items() if key.startswith("window_")}
+        epoch = self.clock.time() - self.clock.monotonic()
+        window = {f"{key.removeprefix('window_')}_s": value - epoch for key, value in data.items()}
+        truth = self.simulation.truth(window or None)
+        journal.append_truth({**truth, "epoch": epoch, "window": window})
+        values: dict[str, float] = truth["values"]
+        return {name: values[name] for name in _scalars(tail.results) if name in values}
+
+
+class _Analyses:
+    """Hands each event to the analyses that listen to its stream, in their order."""
+
+    def __init__(self, analyses: Sequence[LiveAnalysis]) -> None:
+        self._analyses = analyses
+        self._listeners: dict[str, list[LiveAnalysis]] = {}
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        if name == "event":
+            for analysis in self._listeners[document["descriptor"]]:
+                analysis(name, document)
+            return
+        if name == "descriptor":
+            listeners = [analysis for analysis in self._analyses if document["name"] in analysis.listens]
+            self._listeners[document["uid"]] = listeners
+        for analysis in self._analyses:
+            analysis(name, document)
+
+
+class _Tail:
+    """Keeps what the outcome tells: uid, last results, stop document."""
+
+    def __init__(self) -> None:
+        self.uid = ""
+        self.start: Mapping[str, Any] = {}
+        self.stop: Mapping[str, Any] = {}
+        self.results: Mapping[str, Any] = {}
+        self.units: dict[str, str] = {}
+        self._streams: dict[str, str] = {}
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        if name == "start":
+            self.uid, self.start = document["uid"], document
+        elif name == "descriptor":
+            self._streams[document["uid"]] = document["name"]
+            if document["name"] == "results":
+                self.units = {key: entry.get("units", "") for key, entry in document["data_keys"].items()}
+        elif name == "event" and self._streams[document["descriptor"]] == "results":
+            self.results = {**document["data"], "": self.units}
+        elif name == "stop":
+            self.stop = document
+
+
+class _Isolated:
+    """An observer that may fail: it is dropped with a word, and the run goes on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(name, document)
+        except Exception:
+            logging.getLogger("megabar").exception("an observer failed and is not called any more")
+            self._observer = None
+
+
+class _signals_abort:
+    """SIGINT, SIGTERM and SIGHUP abort the run, at once and once: made safe, and closed with a stop document."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, engine: RunEngine, report: SafetyReport) -> None:
+        self._engine, self._report = engine, report
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.SIGNALS:
+                self._before[number] = signal.signal(number, self._handle)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self._report.abort_reason = f"aborted by {signal.Signals(number).name}"
+        _abort(self._engine, self._report.abort_reason)
+
+
+def _abort(engine: RunEngine, reason: str) -> None:
+    threading.Thread(target=lambda: engine.abort(reason), name="abort", daemon=True).start()
+
+
+def _clock_of(simulation: Simulation) -> SimulatedClock:
+    if simulation.clock is None:
+        raise ValueError("a session needs a simulation in discrete-event time")
+    return simulation.clock
+
+
+def _start_metadata(
+    rig: Rig, experiment: Experiment, parameters: Parameters, names: Mapping[str, str], seed: int | None, clock: Clock
+) -> dict[str, Any]:
+    return {
+        "experiment": experiment.name,
+        "sample": getattr(parameters, "sample", ""),
+        "parameters": parameters.described(),
+        "roles": dict(names),
+        "rig": {"name": rig.name, "text": rig.text, "sha256": rig.sha256},
+        "simulated": clock.simulated,
+        "seed": seed,
+        "versions": {package: importlib.metadata.version(package) for package in VERSIONED},
+        "figures": [dict(figure) for figure in experiment.figures],
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _window(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The window that the results are averages over (s since the epoch), and what is said of it."""
+    window = {key.removeprefix("window_"): value for key, value in results.items() if key.startswith("window_")}
+    return {**window, "model": results["results_model"]} if window else {}
+
+
+def _warnings(tail: "_Tail", failures: Sequence[str]) -> list[str]:
+    """What a person should know of a run that ended well."""
+    warnings = list(failures[:5])
+    if len(failures) > 5:
+        warnings.append(f"{len(failures) - 5} more events could not be reduced")
+    if "NOT steady" in str(tail.results.get("results_model", "")):
+        warnings.append("the stress was not steady: the results are averages over the last span of strain")
+    if tail.stop.get("exit_status") == "success" and tail.start.get("figures") and not tail.results:
+        warnings.append("no results: too little could be measured; the streams of the run hold what there is")
+    return warnings
+
+
+def _scalars(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Value, statistical and systematic error and unit of each result."""
+    units = results.get("", {})
+    return {
+        name: {
+            "value": results[name],
+            "error": results[f"{name}_error"],
+            "systematic": results[f"{name}_systematic"],
+            "unit": units.get(name, ""),
+        }
+        for name in results
+        if f"{name}_error" in results
+    }

@@ -1,0 +1,1 @@
+"""Physics: arrays in, values with covariance out. `live` binds it to a running experiment."""

@@ -1,0 +1,1 @@
+"""One-page pictures of runs, one module per technique."""

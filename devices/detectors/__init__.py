@@ -1,0 +1,36 @@
+"""Detectors: what plans know of them."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from bluesky.protocols import Readable, Status
+
+from ..limits import Limited
+
+
+@runtime_checkable
+class Detector(Readable[Any], Protocol):
+    """Something that is exposed: `trigger` takes one exposure, done when it can be read."""
+
+    name: str
+    exposure: Limited
+    """Real time of the exposure in s."""
+
+    def trigger(self) -> Status:
+        """Take one exposure."""
+        ...
+
+
+class EnergyDispersiveDetector(Detector, Protocol):
+    """Elements with multichannel analysers.
+
+    Reads `<name>_spectra` (n_elements, n_channels), `<name>_live_time` and `<name>_real_time` (n_elements,) s;
+    its configuration holds `<name>_offset`, `_slope`, `_quad` (keV per power of the channel number), `_two_theta` and
+    `_azimuth` (deg), each (n_elements,).
+    """
+
+
+class Camera(Detector, Protocol):
+    """An imaging detector: reads `<name>_image` (n_rows, n_columns) and `<name>_exposure` (s).
+
+    Its configuration holds `<name>_pixel_size` in um at the sample.
+    """

@@ -1,0 +1,167 @@
+"""The temperature controller Eurotherm 3504 on a Modbus RTU line."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from ophyd import Component, Kind
+from ophyd.status import Status
+
+from ..errors import LinkError, Refused, WrongInstrument
+from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
+from ..link import Steps
+from ..modbus import ModbusLink, Register
+
+PROCESS_VALUE = Register(1, 10)
+TARGET_SETPOINT = Register(2, 10)
+MANUAL_OUTPUT = Register(3, 10)
+WORKING_OUTPUT = Register(4, 10)
+WORKING_SETPOINT = Register(5, 10)
+SETPOINT_RATE = Register(35, 10)
+STATUS = Register(75, signed=False)
+IDENTITY = Register(122, signed=False)
+AUTO_MANUAL = Register(273)
+
+AUTOMATIC, MANUAL = 0, 1
+SENSOR_BREAK = 1 << 5
+RESOLUTION = 0.1
+
+MAX_TARGET_C = 2526.8
+"""2800 K, rounded down to what a register holds."""
+MAX_RAMP_K_PER_MIN = 100.0
+
+SETTLING_S = 0.25
+"""The controller acts on a new mode or output in its next cycle (110 ms, not verified)."""
+
+
+class EurothermLink(ModbusLink):
+    """The line of one controller: who answers is checked by the identity register, in hexadecimal."""
+
+    def identify(self) -> None:
+        """Compare the identity register with `identity`. Raises WrongInstrument."""
+        self.dirty = False  # opened or drained just now; the question itself must not clean the line again
+        try:
+            (word,) = self._read(IDENTITY.address, 1)
+        except Refused as error:
+            self.dirty = True
+            raise WrongInstrument(f"{self.name}: {self.address} has no identity register ({error})") from error
+        if self.identity is not None and not re.fullmatch(self.identity, f"{word:04X}"):
+            self.dirty = True
+            raise WrongInstrument(
+                f"{self.name}: identity {word:04X} answers at {self.address}, expected {self.identity}"
+            )
+
+
+class TargetSetpoint(Setpoint):
+    """A target that is only sent while the controller ramps towards it: without a rate it would jump."""
+
+    def apply(self, value: float) -> None:
+        """Send and read back. Raises Refused, before anything is sent, where the rate in force is beyond its limits."""
+        self.check_value(value)
+        self.instrument.check_rate_in_force()
+        super().apply(value)
+
+
+class Heating(Setpoint):
+    """1 regulates towards the target, 0 cuts the heater: manual with no output, verified by read-back."""
+
+    def set(self, value: float) -> Status:
+        """Switch; the Status fails with Refused or LinkError where the controller does not confirm."""
+        self.check_value(value)
+        return self.instrument.link.submit(self._regulate if value else self._cut)
+
+    def check_value(self, value: float) -> None:
+        """Raises LimitError for anything but 0 and 1."""
+        super().check_value(value if value in (0, 1) else float("nan"))
+
+    def _regulate(self) -> Steps:
+        furnace = self.instrument
+        furnace.check_rate_in_force()
+        furnace.fetch(furnace.sensor_break)
+        if furnace.sensor_break.get():
+            raise Refused(f"{self.name}: the thermocouple is broken; repair it before regulating")
+        furnace.link.assign(AUTO_MANUAL, AUTOMATIC)
+        yield SETTLING_S
+        furnace.fetch(self)
+        if self.get() != 1:
+            raise Refused(f"{self.name}: the controller stays in manual")
+
+    def _cut(self) -> Steps:
+        """To be off is worth asking for more than once: every step is harmless when repeated."""
+        furnace = self.instrument
+        failure: Exception = Refused(f"{self.name}: the output did not go to zero")
+        for _ in range(ATTEMPTS):
+            try:
+                furnace.link.assign(AUTO_MANUAL, MANUAL)
+                furnace.link.assign(MANUAL_OUTPUT, 0.0)
+                yield SETTLING_S
+                furnace.fetch(self, furnace.output)
+                if self.get() == 0 and furnace.output.get() == 0:
+                    return
+            except (LinkError, Refused) as error:
+                failure = error
+        raise failure
+
+
+class Eurotherm3504(Instrument):
+    """A 3504 that drives a heater: set-point ramp, mode and output of its first loop.
+
+    Limits: target at most 2800 K, ramp 0.1 to 100 K/min. A target, or heating, is refused while the rate in the
+    controller is off or beyond its limits, whoever set it. Safe state: manual with the output at zero.
+
+    Registers with one decimal; addresses of the 2000 and 3200 series, which 3504 drivers of others share. Not
+    verified on a 3504: rate 35, status 75, identity 122 (its value E440 is), mode 273. Check them before hardware.
+    """
+
+    link_type: ClassVar[type[ModbusLink]] = EurothermLink
+    link_options: ClassVar[dict[str, Any]] = {"identity": "E440", "baud_rate": 9600, "timeout_s": 0.5}
+    hazard: ClassVar[str] = "thermal"
+
+    temperature = Component(Reading, query=PROCESS_VALUE, unit="degC", plausible=(-250.0, 3000.0), kind=Kind.hinted)
+    output = Component(Reading, query=WORKING_OUTPUT, unit="%", plausible=(-100.0, 100.0))
+    working_setpoint = Component(Reading, query=WORKING_SETPOINT, unit="degC")
+    sensor_break = Component(
+        Reading,
+        query=STATUS,
+        unit="",
+        parse=lambda word: int(bool(int(word) & SENSOR_BREAK)),
+        value=0,
+        kind=Kind.config,
+    )
+    setpoint = Component(
+        TargetSetpoint, command=TARGET_SETPOINT, unit="degC", limits=(0.0, MAX_TARGET_C), tolerance=RESOLUTION
+    )
+    ramp_rate = Component(
+        Setpoint,
+        command=SETPOINT_RATE,
+        unit="K/min",
+        limits=(RESOLUTION, MAX_RAMP_K_PER_MIN),
+        tolerance=RESOLUTION,
+        kind=Kind.config,
+    )
+    heating = Component(
+        Heating,
+        command=AUTO_MANUAL,
+        unit="",
+        limits=(0, 1),
+        parse=lambda mode: int(mode == AUTOMATIC),
+        value=0,
+        kind=Kind.config,
+    )
+
+    def check_rate_in_force(self) -> None:
+        """Ask the controller for its rate. Raises Refused where it is off or beyond the limits."""
+        self.fetch(self.ramp_rate)
+        rate, (low, high) = self.ramp_rate.get(), self.ramp_rate.limits
+        if not low <= rate <= high:
+            raise Refused(
+                f"{self.name}: the controller's ramp rate is {rate:g} K/min; set one of {low:g}..{high:g} first"
+            )
+
+    def heater_off(self) -> Status:
+        """Cut the heater; the Status is done when mode and output have been read back."""
+        return self.heating.set(0)
+
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], Status], float]]:
+        """Heater off, within 10 s even on a line that loses replies."""
+        return [("heater off", self.heater_off, 10.0)]

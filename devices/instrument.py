@@ -1,0 +1,210 @@
+"""The base of every device: signals are declared with their command, parser, unit and limits."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ophyd import Device, Signal
+
+from .clock import Clock
+from .errors import GarbledReply, LimitError, LinkError, Refused
+from .link import Link, Steps
+from .status import JobStatus
+
+ATTEMPTS = 3
+"""A question is asked again after a time-out or a garbled reply; a command never is."""
+
+
+UNBOUNDED = (-math.inf, math.inf)
+
+
+class Reading(Signal):
+    """A value that its instrument fetches when it is triggered, and `read` then answers from memory.
+
+    `query` is what the link asks (text, register, record name), `parse` makes a value of the reply, `plausible`
+    bounds what can be true: a reply outside is garbled, never a value.
+    """
+
+    def __init__(
+        self,
+        *,
+        query: Any,
+        unit: str,
+        parse: Callable[[Any], Any] = float,
+        plausible: tuple[float, float] = UNBOUNDED,
+        value: Any = math.nan,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(value=value, **kwargs)
+        self.query, self.parse, self.unit, self.plausible = query, parse, unit, plausible
+
+    def take(self, reply: Any, timestamp: float) -> None:
+        """Parse and keep a reply. Raises GarbledReply."""
+        try:
+            value = self.parse(reply)
+            low, high = self.plausible
+            if self.plausible != UNBOUNDED and (np.any(np.asarray(value) < low) or np.any(np.asarray(value) > high)):
+                raise ValueError(f"outside {low:g}..{high:g}")
+        except (ValueError, TypeError, IndexError) as error:
+            raise GarbledReply(f"{self.name}: {str(reply)[:60]!r} is not a value ({error})") from error
+        Signal.put(self, value, timestamp=timestamp, force=True)
+
+    def describe(self) -> dict[str, Any]:
+        """The data key, with units."""
+        description = super().describe()
+        description[self.name]["units"] = self.unit
+        return description
+
+
+class Setpoint(Reading):
+    """A value that can be set: checked against its limits before a byte is sent, and read back after.
+
+    `limits` are the hard limits of the class; a rig may only tighten them.
+    """
+
+    def __init__(
+        self, *, command: Any, limits: tuple[float, float], tolerance: float = 0.0, query: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(query=command if query is None else query, **kwargs)
+        self.command, self.allowed, self.tolerance = command, limits, tolerance
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest value accepted."""
+        return self.allowed
+
+    def tighten(self, low: float, high: float) -> None:
+        """Narrow the limits. Raises LimitError where they would widen."""
+        hard_low, hard_high = self.allowed
+        if not hard_low <= low <= high <= hard_high:
+            raise LimitError(
+                f"{self.name}: limits {low:g}..{high:g} must lie within {hard_low:g}..{hard_high:g} {self.unit}"
+            )
+        self.allowed = (low, high)
+
+    def check_value(self, value: float) -> None:
+        """Raises LimitError for a value that is not finite or beyond a limit."""
+        low, high = self.allowed
+        if not (math.isfinite(value) and low <= value <= high):
+            raise LimitError(f"{self.name} = {value:g} is refused: accepted are {low:g}..{high:g} {self.unit}")
+
+    def set(self, value: float) -> JobStatus:
+        """Send `value` and read it back; the Status fails with Refused where the instrument did not take it."""
+        self.check_value(value)
+        return self.instrument.link.submit(lambda: self.apply(value))
+
+    def apply(self, value: float) -> None:
+        """As `set`, inside a job of the instrument's link."""
+        self.check_value(value)
+        instrument = self.instrument
+        instrument.link.assign(instrument.locate(self.command), value)
+        instrument.fetch(self)
+        if abs(self.get() - value) > self.tolerance:
+            raise Refused(f"{self.name}: {value:g} {self.unit} was sent, {self.get():g} {self.unit} was read back")
+
+    @property
+    def instrument(self) -> "Instrument":
+        """The instrument that owns the link."""
+        owner = self.parent
+        while not isinstance(owner, Instrument):
+            owner = owner.parent
+        return owner
+
+
+class Instrument(Device):
+    """A device of one instrument model on one link.
+
+    Attaching changes nothing in the instrument. `trigger` fetches every declared reading of kind normal or hinted
+    in one job of the link's thread; `read` answers from what it fetched.
+
+    Class attributes: `link_type` and `link_options` say how it is spoken to, `hazard` what it can do to people or
+    samples ("laser", "thermal", "pressure", "motion", "radiation" or "").
+    """
+
+    link_type: ClassVar[type[Link]]
+    link_options: ClassVar[Mapping[str, Any]] = {}
+    hazard: ClassVar[str] = ""
+
+    def __init__(self, *, name: str, link: Link, address: str = "", **kwargs: Any) -> None:
+        self.link = link
+        self.address = address
+        self._triggered: tuple[Reading, ...] | None = None
+        super().__init__(name=name, **kwargs)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the link."""
+        return self.link.clock
+
+    def connect(self) -> None:
+        """Prepare for the first use, reading only; called in the link's thread once it is open."""
+        self.fetch(*self.readings())
+
+    def readings(self) -> Iterator[Reading]:
+        """Every declared reading, configuration included."""
+        signals = (walk.item for walk in self.walk_signals())
+        return (signal for signal in signals if isinstance(signal, Reading) and signal.query is not None)
+
+    def trigger(self) -> JobStatus:
+        """Fetch the readings; the Status fails with LinkError where the instrument does not answer properly."""
+        return self.link.submit(self.acquire)
+
+    def acquire(self) -> Steps | None:
+        """The job of `trigger`; a detector that takes time yields while it exposes."""
+        _fetch(self.link, self.asked())
+        return None
+
+    def locate(self, target: Any) -> Any:
+        """What the link calls a query or command of this instrument; a shared circuit needs a prefix."""
+        return target
+
+    def fetch(self, *readings: Reading) -> None:
+        """Ask for `readings` in one transaction where the protocol can; called in the link's thread."""
+        _fetch(self.link, [(self, reading) for reading in readings])
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `trigger` only asks for the present values, so that it can share a transaction with others."""
+        return type(self).acquire is Instrument.acquire
+
+    def asked(self) -> list[tuple["Instrument", Reading]]:
+        """What a trigger asks for."""
+        return [(self, reading) for reading in self._read_readings()]
+
+    def tighten(self, limits: Mapping[str, tuple[float, float]]) -> None:
+        """Narrow limits by the names of set-points. Raises LimitError for an unknown name or a wider limit."""
+        setpoints = {walk.dotted_name: walk.item for walk in self.walk_signals() if isinstance(walk.item, Setpoint)}
+        for name, (low, high) in limits.items():
+            if name not in setpoints:
+                known = ", ".join(sorted(setpoints)) or "none"
+                raise LimitError(f"{self.name} has no set-point {name!r}; it has {known}")
+            setpoints[name].tighten(low, high)
+
+    def _read_readings(self) -> tuple[Reading, ...]:
+        """The readings that `read` answers with."""
+        if self._triggered is None:
+            names = frozenset(self.describe())
+            self._triggered = tuple(reading for reading in self.readings() if reading.name in names)
+        return self._triggered
+
+
+def fetch_together(instruments: Sequence[Instrument]) -> JobStatus:
+    """Trigger instruments that share a link and answer at once, in one transaction."""
+    link = instruments[0].link
+    return link.submit(lambda: _fetch(link, [pair for instrument in instruments for pair in instrument.asked()]))
+
+
+def _fetch(link: Link, asked: Sequence[tuple[Instrument, Reading]]) -> None:
+    """Ask for readings of instruments on one link, again where a reply is late or garbled. Raises LinkError."""
+    queries = [instrument.locate(reading.query) for instrument, reading in asked]
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            replies = link.fetch(queries)
+            stamp = link.clock.time()
+            for (_, reading), reply in zip(asked, replies, strict=True):
+                reading.take(reply, stamp)
+            return
+        except LinkError:
+            if attempt == ATTEMPTS:
+                raise

@@ -1,0 +1,107 @@
+"""A link: one connection to one instrument, one owner thread, one transaction at a time."""
+
+import collections
+import functools
+import queue
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from .clock import Clock
+from .status import JobStatus
+
+Steps = Generator[float, None, None]
+"""A long operation in steps: it yields the seconds until its next transaction and leaves the link free meanwhile."""
+
+Job = Callable[[], Steps | None]
+
+
+class Link(ABC):
+    """Runs jobs in its own thread, in order, and reports each through a Status.
+
+    Nobody else touches the connection, so a reply can only belong to the question asked, and the engine's loop
+    never waits for an instrument.
+    """
+
+    def __init__(self, name: str, address: str, clock: Clock, *, timeout_s: float = 2.0) -> None:
+        self.name = name
+        self.address = address
+        self.clock = clock
+        self.timeout_s = timeout_s
+        self._jobs: collections.deque[tuple[Job | Steps, JobStatus]] = collections.deque()
+        self._active = False
+        self._lock = threading.Lock()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=f"link {name}", daemon=True).start()
+
+    @classmethod
+    def key(cls, address: str, name: str) -> str:
+        """What a connection is shared by: one per instrument, unless the protocol carries several."""
+        return name
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect; called in the owner thread. Raises LinkError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect; changes nothing in the instrument."""
+
+    @abstractmethod
+    def fetch(self, queries: Sequence[Any]) -> list[Any]:
+        """The answers to `queries`, in their order; called in the owner thread. Raises LinkError."""
+
+    @abstractmethod
+    def assign(self, command: Any, value: Any) -> None:
+        """Send one value; called in the owner thread. Raises LinkError."""
+
+    def submit(self, job: Job) -> JobStatus:
+        """Queue `job` for the owner thread; the Status is done when it has run, failed if it raised."""
+        status = JobStatus()
+        self._enqueue(job, status)
+        return status
+
+    def call(self, job: Job) -> None:
+        """Run `job` and wait for it: for connecting and for the shell, never inside a plan. Raises what it raised."""
+        finished = threading.Event()
+        status = JobStatus()
+        status.add_callback(lambda _: finished.set())
+        self._enqueue(job, status)
+        self.clock.block(finished)
+        if (error := status.exception()) is not None:
+            raise error
+
+    def _enqueue(self, job: Job | Steps, status: JobStatus) -> None:
+        with self._lock:
+            self._jobs.append((job, status))
+            was_active, self._active = self._active, True
+        if not was_active:
+            self.clock.hold(self.name)
+            self._wake.put(None)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.get()
+            while (item := self._next()) is not None:
+                self._run(*item)
+            self.clock.release(self.name)
+
+    def _next(self) -> tuple[Job | Steps, JobStatus] | None:
+        with self._lock:
+            if self._jobs:
+                return self._jobs.popleft()
+            self._active = False
+            return None
+
+    def _run(self, job: Job | Steps, status: JobStatus) -> None:
+        try:
+            steps = job() if callable(job) else job
+            pause = None if steps is None else next(steps, None)
+        except Exception as error:
+            status.set_exception(error)
+            return
+        if steps is None or pause is None:
+            status.set_finished()
+        else:
+            self.clock.call_later(pause, f"{self.name} step", functools.partial(self._enqueue, steps, status))

@@ -1,0 +1,92 @@
+"""Modbus RTU over a serial line (MODBUS over Serial Line, specification V1.02; MODBUS application protocol V1.1b3)."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .errors import GarbledReply, LinkTimeout, Refused
+from .visa import StreamLink
+
+READ_HOLDING, WRITE_SINGLE = 3, 6
+EXCEPTIONS = {1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure"}
+
+
+@dataclass(frozen=True, order=True)
+class Register:
+    """One 16-bit holding register: its address, and how many counts make one unit of the quantity."""
+
+    address: int
+    scale: float = 1.0
+    signed: bool = True
+
+
+def checksum(frame: bytes) -> bytes:
+    """CRC-16 of a frame, low byte first."""
+    crc = 0xFFFF
+    for byte in frame:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+    return struct.pack("<H", crc)
+
+
+class ModbusLink(StreamLink):
+    """The master of one slave (unit 1). `fetch` and `assign` take `Register`s."""
+
+    unit = 1
+
+    def fetch(self, queries: Sequence[Register]) -> list[float]:
+        """The registers' values in the units of their quantity; neighbours are read in one transaction."""
+        values: dict[int, int] = {}
+        for first, count in _blocks(sorted({register.address for register in queries})):
+            values.update(enumerate(self._read(first, count), start=first))
+        return [_decode(values[register.address], register) for register in queries]
+
+    def assign(self, command: Register, value: float) -> None:
+        """Write one register. Raises Refused, LinkError."""
+        counts = round(value * command.scale)
+        if not -0x8000 <= counts <= 0xFFFF:
+            raise Refused(f"{self.name}: {value:g} does not fit register {command.address}")
+        body = struct.pack(">HH", command.address, counts & 0xFFFF)
+        if self._transact(WRITE_SINGLE, body, 4) != body:
+            self.dirty = True
+            raise GarbledReply(f"{self.name}: register {command.address} was not echoed")
+
+    def _read(self, first: int, count: int) -> tuple[int, ...]:
+        reply = self._transact(READ_HOLDING, struct.pack(">HH", first, count), 1 + 2 * count)
+        if reply[0] != 2 * count:
+            self.dirty = True
+            raise GarbledReply(f"{self.name}: {reply[0]} bytes of registers instead of {2 * count}")
+        return struct.unpack(f">{count}H", reply[1:])
+
+    def _transact(self, function: int, body: bytes, reply_length: int) -> bytes:
+        """Send one request and return the reply's data. Raises Refused for a Modbus exception."""
+        self.ready()
+        request = struct.pack(">BB", self.unit, function) + body
+        self.send(request + checksum(request))
+        try:
+            head = self.receive(2)
+            rest = self.receive(3 if head[1] & 0x80 else reply_length + 2)
+        except LinkTimeout:
+            self.dirty = True
+            raise
+        frame, crc = head + rest[:-2], rest[-2:]
+        if checksum(frame) != crc or frame[0] != self.unit or frame[1] & 0x7F != function:
+            self.dirty = True
+            raise GarbledReply(f"{self.name}: reply to function {function} fails its checksum or is another's")
+        if frame[1] & 0x80:
+            raise Refused(f"{self.name}: {EXCEPTIONS.get(frame[2], f'exception {frame[2]}')} (function {function})")
+        return frame[2:]
+
+
+def _decode(counts: int, register: Register) -> float:
+    if register.signed and counts >= 0x8000:
+        counts -= 0x10000
+    return counts / register.scale
+
+
+def _blocks(addresses: list[int]) -> list[tuple[int, int]]:
+    """Runs of neighbouring addresses (gaps of up to four are read along) as (first, count)."""
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(addresses), start=1) if b - a > 5), len(addresses)]
+    return [(addresses[i], addresses[j - 1] - addresses[i] + 1) for i, j in pairwise(breaks)]

@@ -1,0 +1,61 @@
+"""A beam shutter behind EPICS records."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ophyd import Component as Cpt
+from ophyd.status import Status
+
+from ..channel_access import EpicsInstrument
+from ..errors import Refused
+from ..instrument import Reading
+from ..link import Steps
+
+TRAVEL_S: Final = 5.0
+POLL_S: Final = 0.2
+COMMANDS: Final = {"open": ("Open", 1), "closed": ("Close", 0)}
+
+
+class BeamShutter(EpicsInstrument):
+    """Buttons `Open` and `Close`, and the switches' word for it, `Status` (0 closed, 1 open).
+
+    There is no standard record for shutters: these names are ours, and a beamline will have its own. The search of a
+    hutch and its interlock are outside this program; a shutter may refuse to open.
+    """
+
+    hazard = "radiation"
+
+    is_open = Cpt(Reading, query="Status", parse=int, plausible=(0, 1), unit="", value=0)
+
+    def set(self, state: str) -> Status:
+        """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
+
+        Raises:
+            ValueError: another word.
+        """
+        if state not in COMMANDS:
+            raise ValueError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
+        return self.link.submit(lambda: self._go(state))
+
+    def close(self) -> Status:
+        """Close it, verified."""
+        return self.set("closed")
+
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], Status], float]]:
+        """How to make it safe."""
+        return [(f"{self.name} closed", self.close, 2 * TRAVEL_S)]
+
+    def _go(self, state: str) -> Steps:
+        button, expected = COMMANDS[state]
+        self.fetch(self.is_open)
+        if self.is_open.get() == expected:
+            return
+        self.start(button, 1)
+        deadline = self.clock.monotonic() + TRAVEL_S
+        while True:
+            self.fetch(self.is_open)
+            if self.is_open.get() == expected:
+                return
+            if self.clock.monotonic() > deadline:
+                raise Refused(f"{self.name} is not {state} {TRAVEL_S:g} s after it was told to be")
+            yield POLL_S

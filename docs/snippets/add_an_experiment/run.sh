@@ -1,0 +1,1 @@
+megabar run heater_curve --simulate --seed 3

@@ -1,0 +1,1 @@
+megabar simulate d111 --seed 1 --json > addresses.json

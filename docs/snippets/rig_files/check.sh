@@ -1,0 +1,1 @@
+megabar check bench.toml --simulate

@@ -1,0 +1,1 @@
+"""What an experiment does, in which order (Bluesky generators)."""

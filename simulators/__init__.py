@@ -1,0 +1,1 @@
+"""Worlds (physics forward), instruments (text in, text out), their wires, clock and faults."""

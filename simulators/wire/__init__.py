@@ -1,0 +1,1 @@
+"""Servers for the protocols that instruments speak, with faults at byte level."""

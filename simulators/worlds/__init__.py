@@ -1,0 +1,1 @@
+"""Worlds: the physics of one experimental system, with known truth."""

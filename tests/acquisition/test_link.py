@@ -1,0 +1,174 @@
+"""A link in simulated time: one transaction at a time, exact time-outs, no reply taken for another's."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from megabar.acquisition.clock import RealClock
+from megabar.devices.errors import LinkError, LinkTimeout, WrongInstrument
+from megabar.devices.visa import MessageLink
+
+
+class Echo:
+    """A server that answers each line by `answer(line)`: bytes, or None for silence."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+        self.lines: list[str] = []
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"TCPIP::127.0.0.1::{self.server.getsockname()[1]}::SOCKET"
+        self._connections: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            buffer = b""
+            while data := self._receive(connection):
+                buffer += data
+                while b"\n" in buffer:
+                    line, _, buffer = buffer.partition(b"\n")
+                    self.lines.append(line.decode())
+                    reply = self.answer(line.decode())
+                    if reply == b"hang up":
+                        connection.shutdown(socket.SHUT_RDWR)
+                        break
+                    if reply is not None:
+                        connection.sendall(reply)
+
+    @staticmethod
+    def _receive(connection: socket.socket) -> bytes:
+        try:
+            return connection.recv(4096)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        self.server.close()
+        for connection in self._connections:
+            connection.close()
+
+
+@pytest.fixture
+def serve():
+    made: list = []
+
+    def start(answer, **options):
+        server = Echo(answer)
+        link = MessageLink("dmm", server.address, RealClock(), timeout_s=0.2, **options)
+        made.append((server, link))
+        return server, link
+
+    yield start
+    for server, link in made:
+        link.call(link.close)
+        server.close()
+
+
+def ask(link: MessageLink, question: str) -> str:
+    replies: list[str] = []
+    link.call(lambda: replies.append(link.query(question)))
+    return replies[0]
+
+
+def test_other_instrument_at_the_address_is_refused(serve) -> None:
+    server, link = serve(lambda line: b"ACME,TOASTER,0,1\n", identity="2182A")
+    with pytest.raises(WrongInstrument, match="TOASTER"):
+        link.call(link.open)
+    assert server.lines == ["*IDN?"]
+
+
+def test_late_reply_is_never_taken_for_the_next_one(serve) -> None:
+    def answer(line: str) -> bytes | None:
+        if line == "SLOW?":
+            time.sleep(0.3)
+        return f"reply to {line}\n".encode()
+
+    _, link = serve(answer, identity="reply")
+    link.call(link.open)
+    for _ in range(3):
+        with pytest.raises(LinkTimeout):
+            ask(link, "SLOW?")
+        assert ask(link, "A?") == "reply to A?"
+
+
+def test_without_draining_the_late_reply_would_be_taken(serve) -> None:
+    def answer(line: str) -> bytes | None:
+        if line == "SLOW?":
+            time.sleep(0.3)
+        return f"reply to {line}\n".encode()
+
+    _, link = serve(answer)
+    link.call(link.open)
+    with pytest.raises(LinkTimeout):
+        ask(link, "SLOW?")
+    link.dirty = False
+    time.sleep(0.2)
+    assert ask(link, "A?") == "reply to SLOW?"
+
+
+def test_lost_connection_is_made_again_and_identified(serve) -> None:
+    server, link = serve(lambda line: b"hang up" if line == "DIE" else b"2182A\n", identity="2182A")
+    link.call(link.open)
+    with pytest.raises(LinkError):
+        ask(link, "DIE")
+    assert ask(link, "X?") == "2182A"
+    assert server.lines == ["*IDN?", "DIE", "*IDN?", "X?"]
+
+
+def test_address_where_nobody_listens_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    link = MessageLink("dmm", f"TCPIP::127.0.0.1::{port}::SOCKET", RealClock())
+    with pytest.raises(LinkError, match="nothing answers at TCPIP") as error:
+        link.call(link.open)
+    assert "\n" not in str(error.value)
+
+
+def test_threads_on_one_link_get_their_own_replies(serve) -> None:
+    _, link = serve(lambda line: f"reply to {line}\n".encode())
+    link.call(link.open)
+    wrong: list[str] = []
+
+    def many(name: str) -> None:
+        for i in range(100):
+            question = f"{name}{i}?"
+            done = threading.Event()
+
+            def job(question: str = question) -> None:
+                if link.query(question) != f"reply to {question}":
+                    wrong.append(question)
+
+            status = link.submit(job)
+            status.add_callback(lambda _, done=done: done.set())
+            assert done.wait(5.0)
+
+    threads = [threading.Thread(target=many, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_long_job_leaves_the_link_free_between_its_steps(serve) -> None:
+    _, link = serve(lambda line: f"reply to {line}\n".encode())
+    link.call(link.open)
+    order: list[str] = []
+
+    def long_job():
+        for i in range(2):
+            order.append(link.query(f"step {i}"))
+            yield 0.05
+
+    status = link.submit(long_job)
+    link.call(lambda: order.append(link.query("between")))
+    status.wait(5.0)
+    assert order == ["reply to step 0", "reply to between", "reply to step 1"]

@@ -1,0 +1,138 @@
+"""Bad input: exit code 2 and one line that says what, where, and what would be accepted."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from megabar.acquisition.rig import shipped
+
+
+def one_line(command) -> str:
+    assert command.code == 2, (command.code, command.output, command.messages)
+    lines = command.messages.strip().splitlines()
+    assert len(lines) == 1, command.messages
+    assert "Traceback" not in command.messages
+    return lines[0]
+
+
+def test_unknown_experiment_names_the_experiments(megabar) -> None:
+    assert "deformation" in one_line(megabar("run", "deformaton", "--simulate"))
+
+
+def test_unknown_parameter_is_guessed(megabar) -> None:
+    said = one_line(megabar("run", "deformation", "--simulate", "--set", "temprature_k=900"))
+    assert "did you mean temperature_k" in said
+
+
+@pytest.mark.parametrize(
+    "setting", ["strain_rate_per_s=0.1", "load_mn=-1", "strain=much", "temperature_k=nan", "strain"]
+)
+def test_parameter_out_of_range_says_the_range(megabar, setting: str) -> None:
+    said = one_line(megabar("run", "deformation", "--simulate", "--set", setting))
+    assert "accepted" in said or "valid number" in said
+
+
+def test_unknown_world_parameter_names_the_known_ones(megabar) -> None:
+    assert "blow_out_at_s" in one_line(megabar("run", "deformation", "--simulate", "--set", "world.blowout=3"))
+
+
+def test_unknown_option_is_one_line(megabar) -> None:
+    one_line(megabar("run", "deformation", "--simulte"))
+
+
+def altered(folder: Path, *changes: tuple[str, str]) -> str:
+    text = shipped()["d111"].read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_misspelt_key_of_a_rig_names_file_and_line(megabar, tmp_path: Path) -> None:
+    rig = altered(tmp_path, ("[instruments.furnace.limits]", "[instruments.furnace.limit]"))
+    said = one_line(megabar("run", "deformation", "--simulate", "--rig", rig))
+    assert "mine.toml, line" in said
+    assert "'limits'" in said
+
+
+def test_limit_wider_than_the_device_allows_is_refused(megabar, tmp_path: Path) -> None:
+    rig = altered(tmp_path, ("load = [0.0, 9.5]", "load = [0.0, 12.0]"))
+    assert "must lie within" in one_line(megabar("run", "deformation", "--simulate", "--rig", rig))
+
+
+def test_setpoint_beyond_a_limit_of_the_rig_is_refused_before_anything_moves(megabar, tmp_path: Path) -> None:
+    rig = altered(tmp_path, ("load = [0.0, 9.5]", "load = [0.0, 5.0]"))
+    out = tmp_path / "runs"
+    said = one_line(megabar("run", "deformation", "--simulate", "--rig", rig, "--out", str(out)))
+    assert "press_load = 7" in said
+    assert "0..5 MN" in said
+    assert not list(out.glob("*")), "nothing is left of a run that never began"
+
+
+ONE_METER = """\
+title = "one meter"
+
+[instruments.thermocouple]
+device = "megabar.devices.meters.keithley2182a:Keithley2182A"
+address = "TCPIP::127.0.0.1::{port}::SOCKET"
+"""
+
+
+def test_address_where_nobody_listens_is_named(megabar, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    rig = tmp_path / "meter.toml"
+    rig.write_text(ONE_METER.format(port=port))
+    said = one_line(megabar("check", str(rig)))
+    assert "instruments.thermocouple.address" in said
+    assert f"TCPIP::127.0.0.1::{port}" in said
+
+
+def test_wrong_instrument_at_an_address_is_refused(megabar, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard: list[bytes] = []
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                heard.append(connection.recv(100))
+                connection.sendall(b"ACME,TOASTER,0,1\n")
+                heard.append(connection.recv(100))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        rig = tmp_path / "meter.toml"
+        rig.write_text(ONE_METER.format(port=server.getsockname()[1]))
+        said = one_line(megabar("check", str(rig)))
+        thread.join(10.0)
+    assert "TOASTER" in said
+    assert "2182A" in said
+    assert heard == [b"*IDN?\n", b""], "nothing was written to the wrong instrument"
+
+
+def test_simulated_settings_without_simulate_are_refused(megabar) -> None:
+    assert "--simulate" in one_line(megabar("run", "deformation", "--seed", "1"))
+
+
+def test_rig_without_addresses_points_to_the_rehearsal(megabar) -> None:
+    assert "--simulate" in one_line(megabar("run", "deformation"))
+
+
+def test_cut_file_of_spectra_is_named(megabar, tmp_path: Path, data: Path) -> None:
+    whole = (data / "diffraction-ed" / "COSI_022_0019.med").read_bytes()
+    cut = tmp_path / "cut.med"
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert "cut.med" in one_line(megabar("analyse", "deformation", str(cut)))
+
+
+def test_missing_file_is_named(megabar) -> None:
+    assert "nothing.med" in one_line(megabar("analyse", "deformation", "nothing.med"))
+
+
+def test_out_that_cannot_be_written_is_named(megabar, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "--out" in one_line(megabar("run", "deformation", "--simulate", "--out", str(tmp_path / "file" / "x")))

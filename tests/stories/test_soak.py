@@ -1,0 +1,42 @@
+"""Many seeds: the results' pulls have mean 0 and width 1, and the strain rate is always held."""
+
+import concurrent.futures
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from .conftest import pulls, rehearse
+from .test_deformation import worst_strain_rate
+
+SEEDS = range(int(os.environ.get("MEGABAR_FIRST_SEED", "1000")), int(os.environ.get("MEGABAR_FIRST_SEED", "1000")) + 40)
+NAMES = ("pressure", "temperature", "strain", "strain_rate", "differential_stress")
+
+
+def one(folder: Path, seed: int) -> dict[str, Any]:
+    command = rehearse(folder, "--seed", str(seed))
+    if command.code != 0:
+        return {"seed": seed, "failed": command.messages + command.output}
+    told = command.told
+    held = worst_strain_rate(Path(told["journal"]), 1e-5)
+    shutil.rmtree(told["journal"])
+    return {"seed": seed, "pulls": pulls(told), "held": held}
+
+
+@pytest.mark.soak
+def test_pulls_of_forty_runs(tmp_path: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(tqdm(pool.map(lambda seed: one(tmp_path, seed), SEEDS), total=len(SEEDS)))
+    assert not [run for run in runs if "failed" in run]
+    table = np.array([[run["pulls"][name] for name in NAMES] for run in runs])
+    for name, column in zip(NAMES, table.T, strict=True):
+        print(f"{name:20} mean {column.mean():+.2f} width {column.std(ddof=1):.2f} largest {np.abs(column).max():.2f}")
+    print(f"strain rate: largest deviation over 1,800 s {max(run['held'] for run in runs):.1%}")
+    assert np.all(np.abs(table) < 3.0)
+    assert np.all(np.abs(table.mean(axis=0)) < 0.5)
+    assert np.all((table.std(axis=0, ddof=1) > 0.7) & (table.std(axis=0, ddof=1) < 1.35))
+    assert max(run["held"] for run in runs) < 0.10
