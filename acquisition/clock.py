@@ -326,7 +326,8 @@ class _Simulator:
     def grant(self) -> None:
         """Let it act at the present moment."""
         self._granted += 1
-        self._control.send(struct.pack("<q", self._granted))
+        with contextlib.suppress(OSError):  # it has ended: the listener is about to say so
+            self._control.send(struct.pack("<q", self._granted))
 
     def describe(self, index: dict[str, int]) -> str:
         """Its last report, for finding a stall."""
@@ -340,7 +341,6 @@ class _Simulator:
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._listener.join(5.0)
-        self._control.close()
 
     def _listen(self) -> None:
         buffer, size, n = b"", self._report.size, self._n
@@ -350,8 +350,10 @@ class _Simulator:
             except OSError:
                 data = b""
             if not data:
-                self.ended = True
-                self._clock.fail("the simulator has ended")
+                with self._clock.lock:
+                    self.ended = True
+                    self._control.close()
+                    self._clock.fail("the simulator has ended")
                 return
             buffer += data
             whole = len(buffer) // size * size

@@ -1,5 +1,6 @@
 """A link in simulated time: one transaction at a time, exact time-outs, no reply taken for another's."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -51,9 +52,13 @@ class Echo:
             return b""
 
     def close(self) -> None:
-        self.server.close()
+        self.server.shutdown(socket.SHUT_RDWR)
         for connection in self._connections:
-            connection.close()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        for end in (self.server, *self._connections):
+            end.close()
 
 
 @pytest.fixture

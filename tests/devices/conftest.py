@@ -1,5 +1,6 @@
 """Wire transcripts: what must be sent, byte for byte, and what is answered, without any simulator."""
 
+import contextlib
 import os
 import pty
 import select
@@ -51,6 +52,7 @@ def on_socket() -> Iterator[Callable[[list[Exchange]], Transcript]]:
     """Serve a transcript on a socket; `address` is its VISA address."""
     listener = socket.create_server(("127.0.0.1", 0))
     ends: list[socket.socket] = [listener]
+    threads: list[threading.Thread] = []
 
     def serve(exchanges: list[Exchange]) -> Transcript:
         transcript = Transcript(exchanges)
@@ -65,10 +67,16 @@ def on_socket() -> Iterator[Callable[[list[Exchange]], Transcript]]:
             except OSError:
                 return
 
-        threading.Thread(target=run, daemon=True).start()
+        threads.append(threading.Thread(target=run, daemon=True))
+        threads[-1].start()
         return transcript
 
     yield serve
+    for end in list(ends):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(5)
     for end in ends:
         end.close()
 

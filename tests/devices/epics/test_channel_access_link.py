@@ -50,7 +50,8 @@ class Proxy:
         self.mute = False
         self.n_connections = 0
         self.ends: list[socket.socket] = []
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
 
     def accept(self) -> None:
         try:
@@ -87,6 +88,8 @@ class Proxy:
         self.ends.clear()
 
     def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
         self.listener.close()
         self.cut()
 
