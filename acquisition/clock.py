@@ -102,7 +102,6 @@ class SimulatedClock:
         self._shared = memoryview(mmap.mmap(descriptor, mmap.PAGESIZE)).cast("q")
         os.close(descriptor)
         self.lock = threading.RLock()
-        self._now = 0
         self._tokens: Counter[str] = Counter({MAIN: 1})
         self._waiters: list[_Waiter] = []
         self._order: Counter[str] = Counter()
@@ -116,6 +115,11 @@ class SimulatedClock:
         self._moves = 0
         self._closed = threading.Event()
         threading.Thread(target=self._watch, args=(stall_s,), name="clock watchdog", daemon=True).start()
+
+    @property
+    def _now(self) -> int:
+        """Nanoseconds since the start; shared, for the simulator moves it on while it has the word."""
+        return self._shared[0]
 
     def time(self) -> float:
         """Simulated seconds since the Unix epoch."""
@@ -262,10 +266,10 @@ class SimulatedClock:
             if moment == NEVER:
                 self.fail("everything waits and nothing has a deadline")
                 return
-            self._now = self._shared[0] = max(self._now, moment)
+            self._shared[0] = max(self._now, moment)
             self._moves += 1
             if self._simulator is not None and other <= own:  # of one instant, the world goes first
-                self._simulator.grant()
+                self._simulator.grant(own if own < NEVER else other)
                 return
             heapq.heappop(self._waiters).fire()
 
@@ -323,11 +327,11 @@ class _Simulator:
             and self._connections == connections
         )
 
-    def grant(self) -> None:
-        """Let it act at the present moment."""
+    def grant(self, until: int) -> None:
+        """Let it act at the present moment, and go on by itself up to `until` as long as it sends nothing."""
         self._granted += 1
         with contextlib.suppress(OSError):  # it has ended: the listener is about to say so
-            self._control.send(struct.pack("<q", self._granted))
+            self._control.send(struct.pack("<qq", self._granted, until))
 
     def describe(self, index: dict[str, int]) -> str:
         """Its last report, for finding a stall."""

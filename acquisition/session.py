@@ -2,10 +2,7 @@
 
 import dataclasses
 import importlib.metadata
-import logging
-import signal
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -22,17 +19,15 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import Hazardous, SafetyReport, made_safe
 from .clock import RealClock, SimulatedClock
+from .engine import Isolated, Observer, make_engine, signals_abort
 from .errors import InputError
 from .experiments import Experiment
 from .journal import Journal, JournalError, check_metadata
-from .loop import SimulatedDuringTask, SimulatedLoop
 from .recording import recorded
 from .rig import Rig, load_class
 from .simulation import Simulation
 
 VERSIONED = ("megabar", "bluesky", "ophyd", "event-model", "numpy", "scipy", "pyvisa", "pyvisa-py", "caproto")
-
-Observer = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +106,9 @@ class Session:
         plan = made_safe(plan, hazardous, report)
         journal = Journal(folder, self.clock)
         tail = _Tail()
-        engine = self._engine([journal, _Analyses(analyses), tail, *(_Isolated(observer) for observer in observers)])
+        engine = make_engine(
+            self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
+        )
         complaint = self._execute(engine, recorded(plan, analyses), report)
         try:
             truth = self._truth(journal, tail) if tail.stop else None
@@ -169,26 +166,10 @@ class Session:
             self._links[key] = link
         return self._links[key]
 
-    def _engine(self, subscribers: Sequence[Observer]) -> RunEngine:
-        if isinstance(self.clock, SimulatedClock):
-            engine = RunEngine(
-                {},
-                loop=SimulatedLoop(self.clock),
-                during_task=SimulatedDuringTask(self.clock),
-                context_managers=[],
-            )
-            self.clock.on_failure = lambda reason: _abort(engine, reason)
-        else:
-            engine = RunEngine({}, context_managers=[])
-        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # the outcome tells what went wrong, once
-        for subscriber in subscribers:
-            engine.subscribe(subscriber)
-        return engine
-
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport) -> str:
         """Run a plan to its end; returns why it did not end well."""
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
-        with _signals_abort(engine, report), np.printoptions(threshold=0, edgeitems=0):
+        with signals_abort(engine, report), np.printoptions(threshold=0, edgeitems=0):
             try:
                 engine(plan)
             except RunEngineInterrupted:
@@ -253,49 +234,6 @@ class _Tail:
             self.results = {**document["data"], "": self.units}
         elif name == "stop":
             self.stop = document
-
-
-class _Isolated:
-    """An observer that may fail: it is dropped with a word, and the run goes on."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
-
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
-        if self._observer is None:
-            return
-        try:
-            self._observer(name, document)
-        except Exception:
-            logging.getLogger("megabar").exception("an observer failed and is not called any more")
-            self._observer = None
-
-
-class _signals_abort:
-    """SIGINT, SIGTERM and SIGHUP abort the run, at once and once: made safe, and closed with a stop document."""
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self, engine: RunEngine, report: SafetyReport) -> None:
-        self._engine, self._report = engine, report
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in self.SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        self._report.abort_reason = f"aborted by {signal.Signals(number).name}"
-        _abort(self._engine, self._report.abort_reason)
-
-
-def _abort(engine: RunEngine, reason: str) -> None:
-    threading.Thread(target=lambda: engine.abort(reason), name="abort", daemon=True).start()
 
 
 def _clock_of(simulation: Simulation) -> SimulatedClock:

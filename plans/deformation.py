@@ -95,7 +95,7 @@ class Parameters(declared.Parameters):
     )
     loading_diffraction_s: float = quantity(1800.0, "s", 60.0, 36000.0, "time between patterns while loading")
     poll_s: float = quantity(30.0, "s", 1.0, 60.0, "time between readings of the conditions while deforming")
-    slow_poll_s: float = quantity(120.0, "s", 5.0, 300.0, "the same while loading and unloading")
+    slow_poll_s: float = quantity(30.0, "s", 5.0, 300.0, "the same while loading and unloading")
     sample_length_um: float = quantity(
         400.0, "um", 50.0, 5000.0, "length of the sample along the rams, for their first speed"
     )

@@ -2,7 +2,8 @@
 
 The engine's process owns discrete-event time. This side reads `now` from shared memory, reports whenever it has
 nothing left to do (with its next deadline and the bytes it has counted on every wire), and acts when it is granted a
-moment. The frame of both messages is stated in `GRANT` and `report`; the owner has its own copy.
+moment. A grant reaches to the moment at which the owner itself has something to do: until then, and until it has
+sent a byte, this side moves time on by itself. The owner has its own copy of the frames of both messages.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-GRANT = struct.Struct("<q")
-"""Owner to simulator: the number of the grant."""
+GRANT = struct.Struct("<qq")
+"""Owner to simulator: the number of the grant, and until when nobody but the simulator has anything to do."""
 
 NEVER = 2**63 - 1
 """A deadline that never comes, in nanoseconds."""
@@ -89,6 +90,8 @@ class GrantedClock:
         self._connections, self._received, self._sent = [0] * n, [0] * n, [0] * n
         self._report = struct.Struct(f"<qq{3 * n}q")
         self._grant = 0
+        self._until = -1
+        self._n_sent = 0
         self._sleepers: list[tuple[int, str, int, asyncio.Future[None]]] = []
         self._order: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -124,8 +127,20 @@ class GrantedClock:
         self._loop = loop
         loop.add_reader(self._control.fileno(), self._obey)
 
-    def report_idle(self) -> None:
-        """Tell the owner that nothing is left to do before the next deadline."""
+    def go_on(self) -> bool:
+        """Nothing is left to do now: act at the next deadline if it was granted, or report and wait.
+
+        What the owner would do in between is nothing, as long as no byte has left.
+        """
+        if self._sleepers and self._sleepers[0][0] <= self._until and sum(self._sent) == self._n_sent:
+            self._now[0] = max(self._now[0], self._sleepers[0][0])
+            self._wake()
+            return True
+        self._until = -1
+        self._report_idle()
+        return False
+
+    def _report_idle(self) -> None:
         if self._loop is None:
             return
         deadline = self._sleepers[0][0] if self._sleepers else NEVER
@@ -139,12 +154,16 @@ class GrantedClock:
             assert self._loop is not None
             self._loop.stop()
             return
-        (self._grant,) = GRANT.unpack(grants[-GRANT.size :])
-        # One sleeper per grant: ties are broken by (deadline, name, order), never by the order of arrival.
+        self._grant, self._until = GRANT.unpack(grants[-GRANT.size :])
+        self._n_sent = sum(self._sent)
         if self._sleepers and self._sleepers[0][0] <= self._now[0]:
-            future = heapq.heappop(self._sleepers)[-1]
-            if not future.done():
-                future.set_result(None)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake one sleeper: ties are broken by (deadline, name, order), never by the order of arrival."""
+        future = heapq.heappop(self._sleepers)[-1]
+        if not future.done():
+            future.set_result(None)
 
 
 class _IdleSelector(selectors.DefaultSelector):
@@ -158,8 +177,7 @@ class _IdleSelector(selectors.DefaultSelector):
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
-        self._clock.report_idle()
-        return super().select(None)
+        return [] if self._clock.go_on() else super().select(None)
 
 
 class GrantedLoop(asyncio.SelectorEventLoop):

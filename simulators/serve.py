@@ -99,15 +99,21 @@ def answer(world: Any, line: str) -> str:
 def main() -> None:
     """Serve until standard input ends."""
     description = json.loads(sys.stdin.readline())
-    replies = sys.stdout
     sys.stdout = sys.stderr  # nothing else may speak on the line of answers
     try:
-        _serve_until_end(description, replies)
+        _serve_until_end(description)
     except ValueError as error:
-        print(json.dumps({"error": str(error)}), file=replies, flush=True)
+        _say(json.dumps({"error": str(error)}))
 
 
-def _serve_until_end(description: Mapping[str, Any], replies: Any) -> None:
+def _say(line: str) -> None:
+    """One line on the line of answers, past Python's buffer: it loses bytes when a write is cut by SIGSTOP."""
+    data = line.encode() + b"\n"
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _serve_until_end(description: Mapping[str, Any]) -> None:
     timing = description["clock"]
     loop: asyncio.AbstractEventLoop
     if "factor" in timing:
@@ -126,14 +132,14 @@ def _serve_until_end(description: Mapping[str, Any], replies: Any) -> None:
     if timing.get("core") is not None:
         os.sched_setaffinity(0, {int(timing["core"])})
     addresses = loop.run_until_complete(serve(description, world, clock))
-    print(json.dumps({"addresses": addresses}), file=replies, flush=True)
+    _say(json.dumps({"addresses": addresses}))
 
     def listen() -> None:
         line = sys.stdin.readline()
         if not line:
             loop.stop()
             return
-        print(answer(world, line), file=replies, flush=True)
+        _say(answer(world, line))
 
     loop.add_reader(sys.stdin.fileno(), listen)
     if isinstance(clock, GrantedClock):

@@ -77,6 +77,7 @@ class RamSpeed(Setpoint):
         if value == 0.0:
             press.start(ram.prefix + ".STOP", 1)
         else:
+            press.fetch(press.blown_out, ram.stroke, *ram.soft_limits)
             press.check_latch()
             ram.check_way(value)
             press.put(ram.prefix + ".JVEL", abs(value) * 1e-3)
@@ -110,9 +111,17 @@ class Ram(RecordDevice):
         kind=Kind.config,
     )
 
+    low_limit = Cpt(Reading, query=".LLM", unit="mm", kind=Kind.omitted)
+    high_limit = Cpt(Reading, query=".HLM", unit="mm", kind=Kind.omitted)
+
+    @property
+    def soft_limits(self) -> tuple[Reading, Reading]:
+        """How far the record lets the ram go."""
+        return self.low_limit, self.high_limit
+
     def check_way(self, speed: float) -> None:
-        """Raises Refused where the record would let the ram run beyond its limits, or has no way left."""
-        position, high, low = self.parent.ask(*(self.prefix + field for field in (".RBV", ".HLM", ".LLM")))
+        """Raises Refused where the record, as just read, would let the ram run too far, or has no way left."""
+        position, low, high = self.stroke.get(), self.low_limit.get(), self.high_limit.get()
         if high > STROKE_LIMIT_MM or low < -STROKE_LIMIT_MM:
             raise Refused(f"{self.name}: soft limits {low:g}..{high:g} mm must lie within +-{STROKE_LIMIT_MM:g} mm")
         if position >= high if speed > 0 else position <= low:
@@ -149,6 +158,8 @@ class GSECARSPress(EpicsInstrument):
     oil_pressure = Cpt(Reading, query="Press_OilPressure", plausible=(-1.0, 500.0), unit="MPa")
     stroke = Cpt(Reading, query="Press_Stroke", plausible=(-1e3, 1e3), unit="mm")
     blown_out = Cpt(Reading, query="Press_BlowoutLatch", parse=int, plausible=(0, 1), unit="", value=0)
+    feedback = Cpt(Reading, query="Press_PID.FBON", parse=int, unit="", kind=Kind.omitted)
+    ramping = Cpt(Reading, query="Press_EnableRamp", parse=int, unit="", kind=Kind.omitted)
     top = Cpt(Ram, "DDIA30:m1")
     bottom = Cpt(Ram, "DDIA30:m2")
 
@@ -161,15 +172,14 @@ class GSECARSPress(EpicsInstrument):
             )
 
     def check_latch(self) -> None:
-        """Read the latch; in the link's thread. Raises BlowOut."""
-        self.fetch(self.blown_out)
+        """Raises BlowOut where the latch, as just read, is set."""
         if self.blown_out.get():
             raise BlowOut(f"{self.name}: the blow-out latch is set; a person has to reset it at the press")
 
     def ramp(self, target: float, rate: float) -> Steps:
         """The job of a load move."""
+        self.fetch(self.blown_out, self.load, self.feedback)
         self.check_latch()
-        self.fetch(self.load)
         self.check_unloading(target, self.load.get(), rate)
         # The record steps once a second: a whole number of seconds makes the ramp end on its target.
         duration = max(1, math.ceil(abs(target - self.load.get()) / rate * 3600.0))
@@ -202,10 +212,9 @@ class GSECARSPress(EpicsInstrument):
         return [(f"{self.name} held", self.hold, 2 * STOPPING_S)]
 
     def _start_ramp(self, target: float, duration: int) -> None:
-        feedback, tons = self.ask("Press_PID.FBON", "Press_CurrentPressure")
-        if not feedback:
+        if not self.feedback.get():
             # The loop must find its set-point where the load is, or it would chase it with both pumps.
-            self.put("Press_PID.VAL", tons)
+            self.put("Press_PID.VAL", self.load.get() / MN_PER_TON)
             self.start("Press_PID.FBON", 1)
         self.put("Press_RampTarget", target / MN_PER_TON)
         self.put("Press_RampTime", duration / 3600.0)
@@ -216,14 +225,13 @@ class GSECARSPress(EpicsInstrument):
 
     def _arrived(self, target: float) -> bool:
         """Whether the ramp is over and the load where it should be. Raises BlowOut, Refused."""
+        self.fetch(self.blown_out, self.load, self.feedback, self.ramping)
         self.check_latch()
-        self.fetch(self.load)
-        feedback, ramping = self.ask("Press_PID.FBON", "Press_EnableRamp")
-        if not feedback:
+        if not self.feedback.get():
             raise Refused(f"{self.load.name}: the ramp to {target:g} MN has ended, the feedback is off")
         if self.load.target != target:
             raise Refused(f"{self.load.name}: the ramp to {target:g} MN was replaced by one to {self.load.target:g} MN")
-        return not ramping and abs(self.load.get() - target) <= self.load.tolerance
+        return not self.ramping.get() and abs(self.load.get() - target) <= self.load.tolerance
 
     def _stop_all(self) -> Steps:
         rams = (self.top.prefix, self.bottom.prefix)
@@ -233,8 +241,8 @@ class GSECARSPress(EpicsInstrument):
         self.start("Press_EnableRamp", 0)
         deadline = self.clock.monotonic() + STOPPING_S
         while True:
-            feedback, ramping, *done = self.ask("Press_PID.FBON", "Press_EnableRamp", *(ram + ".DMOV" for ram in rams))
-            if not feedback and not ramping and all(done):
+            self.fetch(self.feedback, self.ramping)
+            if not self.feedback.get() and not self.ramping.get() and all(self.ask(*(ram + ".DMOV" for ram in rams))):
                 return
             if self.clock.monotonic() > deadline:
                 raise Refused(f"{self.name}: pumps or rams still move {STOPPING_S:g} s after they were stopped")

@@ -1,0 +1,107 @@
+"""The engine of a session: Bluesky's RunEngine on the session's clock, its subscribers, and how it is aborted."""
+
+import dataclasses
+import functools
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bluesky import RunEngine
+from bluesky.bundlers import RunBundler
+from event_model import ComposeEvent, Event, EventModelValidationError
+
+from ..devices.clock import Clock
+from ..plans.safety import SafetyReport
+from .clock import SimulatedClock
+from .loop import SimulatedDuringTask, SimulatedLoop
+
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
+def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
+    """An engine for one run; a clock that fails aborts it."""
+    if isinstance(clock, SimulatedClock):
+        engine = _Engine({}, loop=SimulatedLoop(clock), during_task=SimulatedDuringTask(clock), context_managers=[])
+        clock.on_failure = functools.partial(_abort, engine)
+    else:
+        engine = _Engine({}, context_managers=[])
+    logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # the outcome tells what went wrong, once
+    for subscriber in subscribers:
+        engine.subscribe(subscriber)
+    return engine
+
+
+class _Bundler(RunBundler):
+    """Checks the first event of a stream against event-model's schema, and the others for the keys of the first.
+
+    The schema says the same of each event of a stream; to ask it every time takes a sixth of a rehearsal. What cannot
+    be written is refused by the journal in any case.
+    """
+
+    async def _prepare_stream(self, desc_key: str, objs_dks: Any) -> Any:
+        prepared = await super()._prepare_stream(desc_key, objs_dks)
+        bundle = self._descriptors[desc_key]
+        later = functools.partial(_compose_alike, bundle.compose_event)
+        self._descriptors[desc_key] = dataclasses.replace(bundle, compose_event=later)
+        return prepared
+
+
+def _compose_alike(compose: ComposeEvent, *, data: dict[str, Any], **parts: Any) -> Event:
+    """An event of a stream that has had one. Raises EventModelValidationError for other keys."""
+    declared = compose.descriptor["data_keys"]
+    if data.keys() != declared.keys():
+        raise EventModelValidationError(
+            f"stream {compose.descriptor['name']}: {sorted(data.keys() ^ declared.keys())} are in the event or among "
+            "the declared data keys, not in both"
+        )
+    return compose(data=data, validate=False, **parts)
+
+
+class _Engine(RunEngine):
+    RunBundler = _Bundler
+
+
+class Isolated:
+    """An observer that may fail: it is dropped with a word, and the run goes on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Observer | None = observer
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Hand one document on."""
+        if self._observer is None:
+            return
+        try:
+            self._observer(name, document)
+        except Exception:
+            logging.getLogger("megabar").exception("an observer failed and is not called any more")
+            self._observer = None
+
+
+class signals_abort:
+    """SIGINT, SIGTERM and SIGHUP abort the run, at once and once: made safe, and closed with a stop document."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, engine: RunEngine, report: SafetyReport) -> None:
+        self._engine, self._report = engine, report
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.SIGNALS:
+                self._before[number] = signal.signal(number, self._handle)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self._report.abort_reason = f"aborted by {signal.Signals(number).name}"
+        _abort(self._engine, self._report.abort_reason)
+
+
+def _abort(engine: RunEngine, reason: str) -> None:
+    threading.Thread(target=lambda: engine.abort(reason), name="abort", daemon=True).start()
