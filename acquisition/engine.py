@@ -43,20 +43,22 @@ class _Bundler(RunBundler):
     async def _prepare_stream(self, desc_key: str, objs_dks: Any) -> Any:
         prepared = await super()._prepare_stream(desc_key, objs_dks)
         bundle = self._descriptors[desc_key]
-        later = functools.partial(_compose_alike, bundle.compose_event)
-        self._descriptors[desc_key] = dataclasses.replace(bundle, compose_event=later)
+        composer = _ComposeAlike(bundle.compose_event.descriptor, bundle.compose_event.event_counters)
+        self._descriptors[desc_key] = dataclasses.replace(bundle, compose_event=composer)
         return prepared
 
 
-def _compose_alike(compose: ComposeEvent, *, data: dict[str, Any], **parts: Any) -> Event:
-    """An event of a stream that has had one. Raises EventModelValidationError for other keys."""
-    declared = compose.descriptor["data_keys"]
-    if data.keys() != declared.keys():
-        raise EventModelValidationError(
-            f"stream {compose.descriptor['name']}: {sorted(data.keys() ^ declared.keys())} are in the event or among "
-            "the declared data keys, not in both"
-        )
-    return compose(data=data, validate=False, **parts)
+class _ComposeAlike(ComposeEvent):
+    """Composes events of a stream that has had one."""
+
+    def __call__(self, data: dict[str, Any], *args: Any, **parts: Any) -> Event:
+        declared = self.descriptor["data_keys"]
+        if data.keys() != declared.keys():
+            raise EventModelValidationError(
+                f"stream {self.descriptor['name']}: {sorted(data.keys() ^ declared.keys())} are in the event or among "
+                "the declared data keys, not in both"
+            )
+        return super().__call__(data, *args, **{**parts, "validate": False})
 
 
 class _Engine(RunEngine):
