@@ -120,8 +120,8 @@ def _encode_array(array: np.ndarray, store: Store) -> dict[str, Any]:
     return {"$array": items, "dtype": array.dtype.str, "shape": list(array.shape)}
 
 
-def decode(text: bytes, stored: Callable[[Stored], Any]) -> Any:
-    """What `encode` was given, from its JSON; `stored` answers for every array in the file of arrays.
+def decode(text: bytes) -> Any:
+    """What `encode` was given, from its JSON; an array in the file of arrays as `Stored`.
 
     Raises ValueError when the text is not strict JSON.
     """
@@ -134,7 +134,7 @@ def decode(text: bytes, stored: Callable[[Stored], Any]) -> Any:
         if "$array" in items:
             return np.array(items["$array"], dtype=items["dtype"]).reshape(items["shape"])
         if "$stored" in items:
-            return stored(Stored(**{**items["$stored"], "shape": tuple(items["$stored"]["shape"])}))
+            return Stored(**{**items["$stored"], "shape": tuple(items["$stored"]["shape"])})
         return {name[1:] if name.startswith("$") else name: item for name, item in items.items()}
 
     return json.loads(text, object_hook=hook, parse_constant=_refuse)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .frames import JOURNAL, Stored, decode, unseal
+from .frames import JOURNAL, decode, unseal
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _damaged(journal: Path) -> RunSummary:
 def _frame(text: mmap.mmap, begin: int) -> dict[str, Any] | None:
     end = text.find(b"\n", begin)
     unsealed = unseal(text[begin:end]) if end >= 0 else None
-    content = decode(unsealed, _unread) if unsealed is not None else None
+    content = decode(unsealed) if unsealed is not None else None
     return content if isinstance(content, dict) else None
 
 
@@ -98,8 +98,4 @@ def _last(text: mmap.mmap, name: str) -> dict[str, Any] | None:
         if frame is not None and frame.get("name") == name:
             return frame
         found = text.rfind(mark, 0, begin) if begin else -1
-    return None
-
-
-def _unread(_: Stored) -> None:
     return None

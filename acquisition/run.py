@@ -58,7 +58,7 @@ class Run:
     """A run as its journal tells it. `stop` is None for one that was cut short, `truth` for one that was not simulated.
 
     `torn` says what of the journal's end could not be believed ("" when everything could), `damaged` which events are
-    left out because their arrays are not what was written.
+    left out because their arrays are not there or not what was written.
     """
 
     journal: Path
@@ -107,7 +107,7 @@ def read_run(path: Path, *, verify: bool = True) -> Run:
     """The run in a folder, or whose journal (or any file beside it) is `path`.
 
     `verify` compares every array with its checksum and leaves out the events whose arrays fail; without it arrays are
-    believed. A torn journal opens up to its last good line.
+    believed, if they are there at all. A torn journal opens up to its last good line.
 
     Raises InputError when there is no journal or not even its first document can be read.
     """
@@ -115,7 +115,7 @@ def read_run(path: Path, *, verify: bool = True) -> Run:
     arrays = _Arrays(journal.with_name(ARRAYS))
     reader = _Reader(arrays, verify)
     trouble: list[str] = []
-    for frame in frames(journal, arrays.reference, trouble.append):
+    for frame in frames(journal, trouble.append):
         reader.take(frame)
     if reader.start is None:
         raise InputError(f"{journal}: no run begins here: {trouble[0] if trouble else 'the file is empty'}")
@@ -140,20 +140,17 @@ def journal_of(path: Path) -> Path:
     return journal
 
 
-def frames(
-    journal: Path, stored: Callable[[Stored], Any], trouble: Callable[[str], None] = lambda _: None
-) -> Iterator[Frame]:
-    """Frames of a journal up to the first that is damaged, out of order or names arrays that are not there.
+def frames(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> Iterator[Frame]:
+    """Frames of a journal up to the first that is damaged or out of order, arrays in their file as `Stored`.
 
-    `stored` turns the reference of an array into a value and raises ValueError when it lies outside its file; `trouble`
-    is told in one line what is left out.
+    `trouble` is told in one line what is left out.
     """
     size = journal.stat().st_size
     begin = 0
     with journal.open("rb") as lines:
         for expected, line in enumerate(lines):
             try:
-                frame = _frame(line, expected, stored)
+                frame = _frame(line, expected)
             except (ValueError, KeyError, TypeError) as error:
                 trouble(f"line {expected + 1} at byte {begin} {error}; the last {size - begin} bytes are left out")
                 return
@@ -161,13 +158,13 @@ def frames(
             begin += len(line)
 
 
-def _frame(line: bytes, expected: int, stored: Callable[[Stored], Any]) -> Frame:
+def _frame(line: bytes, expected: int) -> Frame:
     if not line.endswith(b"\n"):
         raise ValueError("is cut off")
     text = unseal(line[:-1])
     if text is None:
         raise ValueError("does not match its checksum")
-    content = decode(text, stored)
+    content = decode(text)
     if content["seq"] != expected:
         raise ValueError(f"has number {content['seq']} where {expected} should follow")
     return Frame(content["seq"], content["wall"], content["clock"], content["name"], content["doc"])
@@ -181,20 +178,18 @@ class _Arrays:
         self._size = path.stat().st_size if path.is_file() else 0
         self._bytes: np.ndarray | None = None
 
-    def reference(self, stored: Stored) -> Stored:
+    def fault(self, stored: Stored, *, verify: bool) -> str:
+        """What is wrong with an array; nothing when it can be had."""
         if stored.offset + stored.nbytes > self._size:
-            raise ValueError(
-                f"names bytes {stored.offset} to {stored.offset + stored.nbytes} of {self._size} in {self._path.name}"
-            )
-        return stored
+            return f"lies beyond the end of {self._path.name}"
+        if verify and zlib.crc32(self._raw(stored).data) != stored.crc32:
+            return "does not match its checksum"
+        return ""
 
     def load(self, stored: Stored) -> np.ndarray:
         raw = self._raw(stored)
         dtype = np.dtype(stored.dtype)
         return raw.view(dtype).reshape(stored.shape)
-
-    def intact(self, stored: Stored) -> bool:
-        return zlib.crc32(self._raw(stored).data) == stored.crc32
 
     def _raw(self, stored: Stored) -> np.ndarray:
         if not stored.nbytes:
@@ -238,19 +233,20 @@ class _Reader:
         if events is None:
             self.damaged.append(f"event {doc['uid']} belongs to no stream of this journal")
             return
-        bad = self._bad_arrays(doc["data"]) if self._verify else []
-        if bad:
-            self.damaged.append(f"{events.name} event {doc['seq_num']}: {', '.join(bad)} does not match its checksum")
+        if bad := self._bad_arrays(doc["data"]):
+            self.damaged.append(f"{events.name} event {doc['seq_num']}: {', '.join(bad)}")
             return
         events.append(doc)
 
     def _bad_arrays(self, data: Mapping[str, Any]) -> list[str]:
-        return [key for key, value in data.items() if isinstance(value, Stored) and not self._arrays.intact(value)]
+        stored = ((key, value) for key, value in data.items() if isinstance(value, Stored))
+        faults = ((key, self._arrays.fault(value, verify=self._verify)) for key, value in stored)
+        return [f"{key} {fault}" for key, fault in faults if fault]
 
     def _loaded(self, value: Any) -> Any:
         if isinstance(value, Stored):
-            if self._verify and not self._arrays.intact(value):
-                self.damaged.append(f"an array of {value.shape} at byte {value.offset} does not match its checksum")
+            if fault := self._arrays.fault(value, verify=self._verify):
+                self.damaged.append(f"an array of {value.shape} at byte {value.offset} {fault}")
                 return None
             return self._arrays.load(value)
         if isinstance(value, dict):

@@ -33,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def documents(journal: Path) -> list[Frame]:
-    return list(frames(journal, lambda stored: stored))
+    return list(frames(journal))
 
 
 def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Path, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Pat
         cut.write_bytes(raw[:size])
         complete = raw[:size].count(b"\n")
         trouble: list[str] = []
-        assert list(frames(cut, lambda stored: stored, trouble.append)) == whole[:complete]
+        assert list(frames(cut, trouble.append)) == whole[:complete]
         clean = size == 0 or raw[size - 1 : size] == b"\n"
         assert trouble == [] if clean else "is cut off" in trouble[0]
         if complete and raw[size - 2 : size + 2].count(b"\n"):  # around the ends of lines the whole reader too
@@ -180,15 +180,22 @@ def stored_image(stream: Any, row: int) -> np.ndarray:
     return np.asarray(stream.data["camera_image"][row])
 
 
-def test_a_line_that_names_arrays_which_are_not_there_ends_the_run(recorded: Path, tmp_path: Path) -> None:
+def test_an_array_that_is_not_there_leaves_out_its_event_and_no_other(recorded: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(recorded, tmp_path / "copy")
-    stored = read_run(recorded).streams["radiograph"].data["camera_image"]._stored[16]
+    whole = read_run(recorded)
+    stored = whole.streams["radiograph"].data["camera_image"]._stored[16]
     with (folder / ARRAYS).open("r+b") as arrays:
         arrays.truncate(stored.offset + stored.nbytes - 1)
+    for verify in (True, False):
+        run = read_run(folder, verify=verify)
+        assert len(run.streams["radiograph"]) == 16
+        assert run.damaged[0].startswith("radiograph event 17: camera_image lies beyond the end of arrays.bin")
+        assert run.torn == ""
+        assert run.stop == whole.stop
+    (folder / ARRAYS).unlink()
     run = read_run(folder)
-    assert len(run.streams["radiograph"]) == 16
-    assert "names bytes" in run.torn
-    assert run.exit_status == "unfinished"
+    assert "radiograph" not in run.streams or not len(run.streams["radiograph"])
+    assert run.results == whole.results
 
 
 def test_events_that_are_taken_again_after_a_pause_replace_the_first(tmp_path: Path) -> None:
