@@ -54,9 +54,11 @@ class Experiment:
             return self.parameters.model_validate(dict(settings))
         except ValidationError as error:
             problem = error.errors()[0]
-            name = str(problem["loc"][0]) if problem["loc"] else "parameters"
+            message = problem["msg"].replace("Input should be", "accepted is").removeprefix("Value error, ")
+            if not problem["loc"]:
+                raise InputError(f"{self.name}: {message}") from error
+            name = str(problem["loc"][0])
             unit = unit_of(fields[name]) if name in fields else ""
-            message = problem["msg"].replace("Input should be", "accepted is")
             raise InputError(f"{self.name}: {name} = {problem['input']!r}: {message} {unit}".rstrip()) from error
 
 

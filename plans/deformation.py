@@ -9,13 +9,13 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..devices.detectors import Camera, EnergyDispersiveDetector
 from ..devices.furnaces import Furnace
@@ -37,6 +37,10 @@ HEATING_TOLERANCE_K = 100.0
 """How far the furnace's own reading may be from its target while the sample is held at temperature."""
 SPEED_STEP = 0.005
 """A correction of the ram speed smaller than this is not worth a command; it grows until it is."""
+CYCLE_S = 12.0
+"""What a radiograph and the moves of slits and shutter add to the exposure of a pattern."""
+PATTERNS_IN_SPAN = 4
+"""Fewer stresses than this say nothing of steadiness."""
 HOLD_S = 60.0
 """Between the last radiograph and the quench, so that cooling does not look like strain."""
 
@@ -106,6 +110,17 @@ class Parameters(declared.Parameters):
     standard_exposure_s: float = quantity(600.0, "s", 10.0, 3600.0, "exposure of the standard")
     beam_threshold_ma: float = quantity(5.0, "mA", 0.1, 500.0, "ring current below which nothing is exposed")
     beam_timeout_h: float = quantity(12.0, "h", 0.1, 72.0, "how long a lost beam is waited for")
+
+    @model_validator(mode="after")
+    def _steadiness_can_be_seen(self) -> Self:
+        apart = self.strain_rate_per_s * self.diffraction_every * (self.diffraction_exposure_s + CYCLE_S)
+        if self.until == "steady" and self.steady_span < PATTERNS_IN_SPAN * apart:
+            raise ValueError(
+                f"until = steady needs {PATTERNS_IN_SPAN} patterns within steady_span = {self.steady_span:g}, and they "
+                f"would be {apart:.2g} of strain apart; accepted is a larger steady_span, a shorter "
+                "diffraction_exposure_s, a lower diffraction_every or strain_rate_per_s, or until = strain"
+            )
+        return self
 
     def exposing(self) -> dict[str, float]:
         """How exposures treat the beam."""

@@ -38,6 +38,26 @@ def test_unknown_world_parameter_names_the_known_ones(megabar) -> None:
     assert "blow_out_at_s" in one_line(megabar("run", "deformation", "--simulate", "--set", "world.blowout=3"))
 
 
+def test_steadiness_that_could_never_be_seen_is_refused(megabar) -> None:
+    said = one_line(megabar("run", "deformation", "--set", "until=steady", "--set", "strain_rate_per_s=1e-4"))
+    assert "needs 4 patterns within steady_span = 0.03" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "accepted"),
+    [
+        ("beam_losses=soon", "accepted is a list"),
+        ("dead_elements=[99]", "less than 10"),
+        ("blow_out_at_s=-5", "greater than or equal to 0"),
+        ("load_lag_s=0", "greater than 0"),
+    ],
+)
+def test_world_parameter_out_of_range_says_the_range(megabar, setting: str, accepted: str) -> None:
+    said = one_line(megabar("run", "deformation", "--simulate", "--set", f"world.{setting}"))
+    assert f"world.{setting.partition('=')[0]}" in said
+    assert accepted in said
+
+
 def test_unknown_option_is_one_line(megabar) -> None:
     one_line(megabar("run", "deformation", "--simulte"))
 

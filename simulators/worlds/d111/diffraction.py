@@ -10,8 +10,8 @@ from scipy.constants import c, e, h
 from . import crystals
 from .counting import counts
 from .equations_of_state import BCC_IRON, HCP_IRON, MGO, Solid
-from .parameters import Parameters
-from .systematics import N_ELEMENTS, SAMPLE_LINES, Systematics, stream
+from .parameters import N_ELEMENTS, Parameters
+from .systematics import SAMPLE_LINES, Systematics, stream
 from .texture import Texture
 
 Floats = NDArray[np.float64]
@@ -98,7 +98,7 @@ class Spectrometer:
         self.slope = rng.uniform(0.0646, 0.0650, N_ELEMENTS)
         self.quad = rng.uniform(1e-8, 8e-8, N_ELEMENTS)
         self.efficiency = rng.uniform(0.7, 1.3, N_ELEMENTS)
-        self.efficiency[[i for i in p.dead_elements if 0 <= i < N_ELEMENTS]] = 0.0
+        self.efficiency[list(p.dead_elements)] = 0.0
         self.two_theta = TWO_THETA_DEG + np.array(errors.two_theta_error_deg)
         channels = np.arange(N_CHANNELS, dtype=float)
         energy = self.offset[:, None] + channels * (self.slope[:, None] + channels * self.quad[:, None])

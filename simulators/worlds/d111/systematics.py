@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from .parameters import Parameters
+from .parameters import N_ELEMENTS, Parameters
 
-N_ELEMENTS = 10
 SAMPLE_LINES = ("100", "002", "101", "102", "110", "103")
 
 
