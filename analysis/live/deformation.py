@@ -231,7 +231,11 @@ class Results(LiveAnalysis):
         self.window = (*span, self.steadiness.strain.zero_s)
         self._timestamp = span[1]
         steady = self.steadiness.window() is not None
-        model = f"mean over the window; {'steady' if steady else 'NOT steady'}: {self.steadiness.criterion}"
+        final = self.analyses["strain"].value("strain")
+        model = (
+            f"mean over the window; {'steady' if steady else 'NOT steady'}: {self.steadiness.criterion}; "
+            f"the deformation ended at a strain of {final:.4f}"
+        )
         means = [self._mean(name, span) for name in self.quantities]
         values, errors, systematic = zip(*means, strict=True)
         self.estimate = independent(tuple(self.quantities), values, errors, systematic, self.units, model)

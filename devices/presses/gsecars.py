@@ -174,7 +174,7 @@ class GSECARSPress(EpicsInstrument):
     def check_latch(self) -> None:
         """Raises BlowOut where the latch, as just read, is set."""
         if self.blown_out.get():
-            raise BlowOut(f"{self.name}: the blow-out latch is set; a person has to reset it at the press")
+            raise BlowOut(f"{self.name}: blow-out: the latch is set; a person has to look at the cell and reset it")
 
     def ramp(self, target: float, rate: float) -> Steps:
         """The job of a load move."""
