@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .elasticity import ALPHA, CubicElasticity
+from .elasticity import CubicElasticity
 from .equations_of_state import D_SCALE_ERROR, EOS_ERROR
 from .estimate import Quantity
-from .lattice_strain import ALPHA_ERROR, ELASTIC_ERROR, HKL_ERROR
+from .lattice_strain import StressSettings
 from .phases import CORUNDUM, MGO
 from .readers.med import MedFile
 
@@ -45,7 +45,7 @@ ACCEPTED = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(StressSettings):
     """What `ACCEPTED` describes, as values."""
 
     phase: str = "auto"
@@ -63,10 +63,6 @@ class Settings:
     temperature_error_k: float | None = None
     temperature_pv: str | None = None
     elasticity: CubicElasticity | None = None
-    elastic_error: float = ELASTIC_ERROR
-    alpha: float = ALPHA
-    alpha_error: float = ALPHA_ERROR
-    hkl_error: float = HKL_ERROR
     d_scale_error: float = D_SCALE_ERROR
     eos_error: float = EOS_ERROR
 
@@ -76,12 +72,6 @@ class Settings:
     def hkl(self) -> tuple[Miller, ...]:
         """Indices of the cubic lines to use."""
         return tuple(hkl for hkl, _ in self.lines) or ((1, 1, 1), (2, 0, 0), (2, 2, 0), (2, 2, 2))
-
-    @property
-    def stress_errors(self) -> dict[str, float]:
-        """Arguments of `differential_stress`."""
-        names = ("alpha", "alpha_error", "elastic_error", "hkl_error")
-        return {name: getattr(self, name) for name in names}
 
     def cubic(self, phase: str) -> bool:
         """Whether lines follow from one lattice parameter."""

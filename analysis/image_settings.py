@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .elasticity import ALPHA, CubicElasticity
-from .lattice_strain import ALPHA_ERROR, ELASTIC_ERROR, HKL_ERROR
+from .elasticity import CubicElasticity
+from .lattice_strain import StressSettings
 
 Miller = tuple[int, int, int]
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ class CubicProperties:
 
 
 @dataclass(frozen=True)
-class ImageSettings:
+class ImageSettings(StressSettings):
     """What `ACCEPTED` describes, as values."""
 
     calibration: Path | None = None
@@ -104,17 +104,8 @@ class ImageSettings:
     axis_azimuth_deg: float | None = None
     elasticity: CubicProperties | None = None
     pressure_gpa: float | None = None
-    alpha: float = ALPHA
-    alpha_error: float = ALPHA_ERROR
-    elastic_error: float = ELASTIC_ERROR
-    hkl_error: float = HKL_ERROR
     d_scale_error: float = 1e-4
     two_theta_error_deg: float = 0.003
-
-    @property
-    def stress_errors(self) -> dict[str, float]:
-        """Arguments of `lattice_strain.differential_stress`."""
-        return {name: getattr(self, name) for name in ("alpha", "alpha_error", "elastic_error", "hkl_error")}
 
 
 def read_image_settings(settings: Mapping[str, str]) -> ImageSettings:

@@ -21,6 +21,21 @@ ELASTIC_ERROR = 0.05
 HKL_ERROR = 0.05  # plastic anisotropy: each line's strain departs from elasticity by about this, independently
 
 
+@dataclass(frozen=True, kw_only=True)
+class StressSettings:
+    """How stress is made of lattice strains: the arguments of `differential_stress` that a person may choose."""
+
+    alpha: float = ALPHA
+    alpha_error: float = ALPHA_ERROR
+    elastic_error: float = ELASTIC_ERROR
+    hkl_error: float = HKL_ERROR
+
+    @property
+    def stress_errors(self) -> dict[str, float]:
+        """They, by name."""
+        return {name: getattr(self, name) for name in StressSettings.__dataclass_fields__}
+
+
 @dataclass(frozen=True)
 class SinghFit:
     """Lattice strains of n_line lines in n_det detectors.

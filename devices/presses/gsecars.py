@@ -174,7 +174,9 @@ class GSECARSPress(EpicsInstrument):
     def check_latch(self) -> None:
         """Raises BlowOut where the latch, as just read, is set."""
         if self.blown_out.get():
-            raise BlowOut(f"{self.name}: blow-out: the latch is set; a person has to look at the cell and reset it")
+            raise BlowOut(
+                f"{self.name}: blow-out: the latch is set; a person has to reset it, once the cell has been looked at"
+            )
 
     def ramp(self, target: float, rate: float) -> Steps:
         """The job of a load move."""
