@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .estimate import Quantity
+from .file_series import answer_of
 from .image_settings import LINES, PHASES, ImageSettings, read_image_settings
 from .lattice_strain import SinghFit, differential_stress, fit_axis_azimuth
 from .readers.images import Calibration, DiffractionImage, check_match, read_calibration, read_image, read_mask
@@ -30,18 +31,12 @@ _RECOGNISED = 0.003
 def analyse_images(paths: Sequence[str | Path], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Reduce several images with the same settings.
 
-    Returns `results` {name: {value, error, systematic, unit}}, means over the images of what all have, and `files`,
-    one answer of `analyse_image` each.
+    Returns `results`, `history` and `files` as `answer_of` does, one answer of `analyse_image` for each file.
 
     Raises:
         ValueError: as `analyse_image`.
     """
-    answers = [analyse_image(path, settings or {}) for path in paths]
-    names = [name for name in answers[0]["results"] if all(name in answer["results"] for answer in answers)]
-    return {
-        "results": {name: _mean([answer["results"][name] for answer in answers]) for name in names},
-        "files": answers,
-    }
+    return answer_of([analyse_image(path, settings or {}) for path in paths])
 
 
 def analyse_image(path: str | Path, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -278,11 +273,3 @@ def _report_sectors(table: RingTable, settings: ImageSettings, results: dict[str
 
 def _plain(quantity: Quantity) -> dict[str, Any]:
     return {name: getattr(quantity, name) for name in ("value", "error", "systematic", "unit")}
-
-
-def _mean(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Plain mean; the systematic term is common to all images and stays."""
-    n = len(entries)
-    error = float(np.sqrt(sum(entry["error"] ** 2 for entry in entries))) / n
-    value, systematic = (sum(entry[name] for entry in entries) / n for name in ("value", "systematic"))
-    return {"value": value, "error": error, "systematic": systematic, "unit": entries[0]["unit"]}

@@ -15,6 +15,7 @@ from .deformation_settings import Settings, read_settings
 from .energy_dispersive import Elements, Line, Spacings, calibrate_two_theta, measure_spacings
 from .equations_of_state import marker_pressure
 from .estimate import Estimate, Quantity
+from .file_series import answer_of
 from .lattice_strain import SinghFit, differential_stress, fit_axis_azimuth, fit_singh
 from .phases import CORUNDUM, CORUNDUM_LINES, MGO, cubic_lines, mgo_elasticity
 from .readers.med import MedFile, read_med
@@ -37,7 +38,7 @@ def analyse_files(paths: Sequence[str | Path], settings: Mapping[str, str] | Non
 
     Returns:
         Ready for JSON: `results` {name: {value, error, systematic, unit}} of the whole set (means over the files),
-        `files` [{file, results, left_out, notes}].
+        `history` (names of what is worth following through a series), `files` [{file, results, left_out, notes}].
 
     Raises:
         ValueError: one line that says what is wrong, where, and what is accepted.
@@ -54,8 +55,7 @@ def analyse_files(paths: Sequence[str | Path], settings: Mapping[str, str] | Non
         odd = ", ".join(sorted(kinds - {".med"})) or "no suffix"
         raise ValueError(f"cannot analyse {odd} here: one kind of file at a time, .med or {', '.join(IMAGE_SUFFIXES)}")
     chosen = read_settings(beside)
-    answers = [_analyse_med(path, chosen) for path in files]
-    return {"results": _means([answer["results"] for answer in answers]), "files": answers}
+    return answer_of([_analyse_med(path, chosen) for path in files])
 
 
 def _apart(paths: Sequence[Path], settings: Mapping[str, str]) -> tuple[list[Path], dict[str, str]]:
@@ -295,20 +295,3 @@ def _plain(quantity: Quantity) -> dict[str, Any]:
         "systematic": quantity.systematic,
         "unit": quantity.unit,
     }
-
-
-def _means(results: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Plain means over the files of what every file has; systematic terms are common to a set and stay."""
-    means: dict[str, dict[str, Any]] = {}
-    for name in results[0]:
-        if not all(name in result for result in results):
-            continue
-        column = [result[name] for result in results]
-        n = len(column)
-        means[name] = {
-            "value": sum(entry["value"] for entry in column) / n,
-            "error": float(np.sqrt(sum(entry["error"] ** 2 for entry in column))) / n,
-            "systematic": sum(entry["systematic"] for entry in column) / n,
-            "unit": column[0]["unit"],
-        }
-    return means

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,16 +53,30 @@ def _tell(found: dict[str, Any]) -> None:
     from .tables import digits_of, table
 
     console = Console()
-    tables = [(entry["file"], entry["results"]) for entry in found["files"]]
-    if len(tables) > 1:
-        tables.append(("mean of all files", found["results"]))
-    for title, results in tables:
-        if not results:
-            continue
-        shown = table("", "value", "statistical", "systematic", "unit", title=str(title))
-        for name, entry in results.items():
-            shown.add_row(name, *digits_of(entry), entry["unit"])
+    files = found["files"]
+    history = found.get("history", ())
+    if len(files) > 1 and history:
+        shown = table("", *history, title="value ± statistical ± systematic error; --json has the rest")
+        units = {name: entry["unit"] for file in files for name, entry in file["results"].items()}
+        shown.add_row("", *(units[name] for name in history), end_section=True)
+        for file in files:
+            entries = (file["results"].get(name) for name in history)
+            shown.add_row(Path(file["file"]).name, *(" ± ".join(digits_of(e)) if e else "-" for e in entries))
         console.print(shown)
-    for entry in found["files"]:
-        for line in (*entry.get("left_out", ()), *entry.get("notes", ())):
-            print(f"{entry['file']}: {line}", file=sys.stderr)
+    else:
+        for file in files:
+            shown = table("", "value", "statistical", "systematic", "unit", title=str(file["file"]))
+            for name, entry in file["results"].items():
+                shown.add_row(name, *digits_of(entry), entry["unit"])
+            console.print(shown)
+    for line, where in _remarks(files).items():
+        print(f"{', '.join(where) if len(where) < 4 else f'{len(where)} files'}: {line}", file=sys.stderr)
+
+
+def _remarks(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What was left out and decided, and in which files."""
+    where: dict[str, list[str]] = {}
+    for file in files:
+        for line in (*file.get("left_out", ()), *file.get("notes", ())):
+            where.setdefault(line, []).append(Path(file["file"]).name)
+    return where
