@@ -61,11 +61,14 @@ def draw_stress(axes: Axes, run: RecordedRun, window: Window | None) -> None:
     axes.set_title("Stress against strain")
     stress, strain = _stream(run, "differential_stress"), _stream(run, "strain")
     if stress is None or strain is None:
-        absent(axes, "no stress at a known strain was recorded")
+        absent(axes, "no stress at a known strain was measured")
         return
     x = _interpolated(stress.time, strain, "strain")
     y, error, systematic = _measured(stress, "differential_stress")
     good = np.isfinite(x) & np.isfinite(y)
+    if not good.any():
+        absent(axes, "no stress at a known strain was measured")
+        return
     order = np.flatnonzero(good)[np.argsort(x[good], kind="stable")]
     axes.fill_between(x[order], (y - systematic)[order], (y + systematic)[order], color=BLUE, alpha=0.12, lw=0)
     axes.errorbar(
@@ -87,11 +90,14 @@ def draw_path(axes: Axes, run: RecordedRun, window: Window | None) -> None:
     axes.set_title("Path in pressure and temperature")
     pressure, temperature = _stream(run, "pressure"), _stream(run, "temperature")
     if pressure is None or temperature is None:
-        absent(axes, "no pressure at a known temperature was recorded")
+        absent(axes, "no pressure at a known temperature was measured")
         return
     x = _interpolated(pressure.time, temperature, "temperature")
     y, error, _ = _measured(pressure, "pressure")
     good = np.isfinite(x) & np.isfinite(y)
+    if not good.any():
+        absent(axes, "no pressure at a known temperature was measured")
+        return
     hours = (pressure.time - pressure.time[0]) / 3600.0
     axes.errorbar(x[good], y[good], error[good], fmt="none", lw=0.7, color=GREY, alpha=0.6, zorder=1)
     axes.plot(x[good], y[good], color=GREY, lw=0.6, alpha=0.6, zorder=1)
