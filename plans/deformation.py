@@ -36,7 +36,7 @@ ZERO_CELSIUS_K = 273.15
 HEATING_TOLERANCE_K = 100.0
 """How far the furnace's own reading may be from its target while the sample is held at temperature."""
 SPEED_STEP = 0.005
-"""A correction of the ram speed smaller than this is not worth a command; it grows until it is."""
+"""A correction of the ram speed smaller than this is not worth a command; corrections add up until they are."""
 CYCLE_S = 12.0
 """What a radiograph and the moves of slits and shutter add to the exposure of a pattern."""
 PATTERNS_IN_SPAN = 4
@@ -203,7 +203,8 @@ def deform(roles: Roles, results: Mapping[str, Result], parameters: Parameters) 
     """Advance the rams at the speed that holds the measured strain rate, until the declared end."""
     for _ in range(parameters.reference_radiographs):
         yield from take_radiograph(roles, parameters, "reference")
-    speed, taken = first_speed(parameters), 0
+    speed = wanted = first_speed(parameters)
+    taken = 0
     yield from set_rams(roles, speed)
     while not finished(results, parameters):
         if taken % parameters.diffraction_every == 0:
@@ -215,7 +216,7 @@ def deform(roles: Roles, results: Mapping[str, Result], parameters: Parameters) 
         taken += 1
         if not (yield from wait_for_result(results["strain"], taken, timeout_s=60.0)):
             raise NoResult(f"no strain from radiograph {taken} within 60 s")
-        wanted = steered(speed, parameters, results["strain"])
+        wanted = steered(wanted, parameters, results["strain"])
         if abs(wanted / speed - 1.0) > SPEED_STEP:
             speed = wanted
             yield from set_rams(roles, speed)
