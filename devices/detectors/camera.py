@@ -6,7 +6,8 @@ import numpy as np
 from ophyd import Component as Cpt
 from ophyd import Kind
 
-from ..channel_access import AsText, EpicsInstrument
+from ..channel_access import AsText
+from ..epics import EpicsInstrument
 from ..errors import GarbledReply, LinkTimeout
 from ..instrument import Reading, Setpoint
 from ..link import Steps

@@ -7,7 +7,7 @@ import numpy as np
 from ophyd import Component as Cpt
 from ophyd import Kind
 
-from ..channel_access import EpicsInstrument
+from ..epics import EpicsInstrument
 from ..errors import LimitError, LinkTimeout
 from ..instrument import Reading, Setpoint
 from ..link import Steps

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ophyd import Component, Kind
-from ophyd.status import Status
 
 from ..errors import LinkError, Refused, WrongInstrument
 from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
 from ..link import Steps
 from ..modbus import ModbusLink, Register
+from ..status import JobStatus
 
 PROCESS_VALUE = Register(1, 10)
 TARGET_SETPOINT = Register(2, 10)
@@ -65,7 +65,7 @@ class TargetSetpoint(Setpoint):
 class Heating(Setpoint):
     """1 regulates towards the target, 0 cuts the heater: manual with no output, verified by read-back."""
 
-    def set(self, value: float) -> Status:
+    def set(self, value: float) -> JobStatus:
         """Switch; the Status fails with Refused or LinkError where the controller does not confirm."""
         self.check_value(value)
         return self.instrument.link.submit(self._regulate if value else self._cut)
@@ -158,10 +158,10 @@ class Eurotherm3504(Instrument):
                 f"{self.name}: the controller's ramp rate is {rate:g} K/min; set one of {low:g}..{high:g} first"
             )
 
-    def heater_off(self) -> Status:
+    def heater_off(self) -> JobStatus:
         """Cut the heater; the Status is done when mode and output have been read back."""
         return self.heating.set(0)
 
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], Status], float]]:
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
         """Heater off, within 10 s even on a line that loses replies."""
         return [("heater off", self.heater_off, 10.0)]

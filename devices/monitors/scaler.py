@@ -3,7 +3,7 @@
 from ophyd import Component as Cpt
 from ophyd import Kind
 
-from ..channel_access import EpicsInstrument
+from ..epics import EpicsInstrument
 from ..instrument import Reading
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ophyd import Component as Cpt
-from ophyd.status import Status
 
-from ..channel_access import EpicsInstrument
+from ..epics import EpicsInstrument
 from ..errors import LimitError, Refused
 from ..instrument import Setpoint
 from ..link import Steps
+from ..status import JobStatus
 
 MARGIN_S: Final = 30.0
 POLL_S: Final = (0.1, 60.0)
@@ -35,7 +35,7 @@ class Motor(Setpoint):
         """Where it was last seen."""
         return float(self.get())
 
-    def set(self, value: float) -> Status:
+    def set(self, value: float) -> JobStatus:
         """Move to `value`. Raises LimitError at once; the Status fails with LimitError, Refused or LinkError."""
         return travel({self: value})
 
@@ -55,7 +55,7 @@ class EpicsStage(EpicsInstrument):
     z = Cpt(Motor, record="Z", limits=(-25.0, 25.0))
 
 
-def travel(moves: Mapping[Motor, float]) -> Status:
+def travel(moves: Mapping[Motor, float]) -> JobStatus:
     """Move axes of one instrument together; the Status is done when the last has arrived. Raises LimitError."""
     for motor, value in moves.items():
         motor.check_value(value)

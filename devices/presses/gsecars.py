@@ -6,12 +6,12 @@ from typing import Final
 
 from ophyd import Component as Cpt
 from ophyd import Kind, Signal
-from ophyd.status import Status
 
-from ..channel_access import EpicsInstrument, RecordDevice
+from ..epics import EpicsInstrument, RecordDevice
 from ..errors import LimitError, Refused
 from ..instrument import Reading, Setpoint
 from ..link import Steps
+from ..status import JobStatus
 
 MN_PER_TON: Final = 9.80665e-3
 RATED_LOAD_MN: Final = 10.0
@@ -31,11 +31,11 @@ class BlowOut(RuntimeError):
 class LoadRate(Setpoint):
     """The rate of the next ramp: kept here, and turned into the record's ramp time."""
 
-    def set(self, value: float) -> Status:
+    def set(self, value: float) -> JobStatus:
         """Keep a rate. Raises LimitError."""
         self.check_value(value)
         Signal.put(self, value, timestamp=self.instrument.clock.time(), force=True)
-        status = Status()
+        status = JobStatus()
         status.set_finished()
         return status
 
@@ -45,9 +45,9 @@ class Load(Setpoint):
 
     target = math.nan
     """Where the last `set` wants to go."""
-    _move: Status | None = None
+    _move: JobStatus | None = None
 
-    def set(self, value: float) -> Status:
+    def set(self, value: float) -> JobStatus:
         """Ramp to `value` (MN) at `load_rate`; done on arrival.
 
         Raises LimitError at once; the Status fails with BlowOut, Refused (feedback went off, another ramp or a person
@@ -195,11 +195,11 @@ class GSECARSPress(EpicsInstrument):
             if self.clock.monotonic() > end + SETTLING_S:
                 raise Refused(f"{self.load.name}: {target:g} MN was asked for, it stays at {self.load.get():g} MN")
 
-    def hold(self) -> Status:
+    def hold(self) -> JobStatus:
         """Stop pumps and rams and close the valves; fails with Refused unless all is seen to stand."""
         return self.link.submit(self._stop_all)
 
-    def acknowledge_blow_out(self, person: str) -> Status:
+    def acknowledge_blow_out(self, person: str) -> JobStatus:
         """Reset the latch, on the word of the named person who has looked at the cell; no plan may call this."""
         if not person.strip():
             raise ValueError("a blow-out is acknowledged by a person: a name is needed")
@@ -209,7 +209,7 @@ class GSECARSPress(EpicsInstrument):
         """End what moves, by holding the press."""
         self.hold()
 
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], Status], float]]:
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
         """How to make it safe: hold, never a fast release."""
         return [(f"{self.name} held", self.hold, 2 * STOPPING_S)]
 

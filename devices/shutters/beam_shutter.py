@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ophyd import Component as Cpt
-from ophyd.status import Status
 
-from ..channel_access import EpicsInstrument
+from ..epics import EpicsInstrument
 from ..errors import Refused
 from ..instrument import Reading
 from ..link import Steps
+from ..status import JobStatus
 
 TRAVEL_S: Final = 5.0
 POLL_S: Final = 0.2
@@ -27,7 +27,7 @@ class BeamShutter(EpicsInstrument):
 
     is_open = Cpt(Reading, query="Status", parse=int, plausible=(0, 1), unit="", value=0)
 
-    def set(self, state: str) -> Status:
+    def set(self, state: str) -> JobStatus:
         """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
 
         Raises:
@@ -37,11 +37,11 @@ class BeamShutter(EpicsInstrument):
             raise ValueError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
         return self.link.submit(lambda: self._go(state))
 
-    def close(self) -> Status:
+    def close(self) -> JobStatus:
         """Close it, verified."""
         return self.set("closed")
 
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], Status], float]]:
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
         """How to make it safe."""
         return [(f"{self.name} closed", self.close, 2 * TRAVEL_S)]
 

@@ -5,10 +5,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ophyd import Component as Cpt
-from ophyd.status import Status
 
-from ..channel_access import EpicsInstrument
+from ..epics import EpicsInstrument
 from ..motion.motor import Motor, travel
+from ..status import JobStatus
 
 OPENINGS: Mapping[str, tuple[float, float]] = MappingProxyType({"wide": (2.0, 2.0), "narrow": (0.2, 0.2)})
 
@@ -30,7 +30,7 @@ class EpicsSlits(EpicsInstrument):
             self.h.check_value(h)
             self.v.check_value(v)
 
-    def set(self, opening: str) -> Status:
+    def set(self, opening: str) -> JobStatus:
         """Move both gaps to an opening. Raises ValueError for a name that is not known."""
         if opening not in self.openings:
             raise ValueError(f"{self.name} has no opening {opening!r}; accepted are {', '.join(self.openings)}")

@@ -9,9 +9,10 @@ import pytest
 from ophyd.status import Status
 
 from megabar.acquisition.clock import SimulatedClock
-from megabar.devices.channel_access import ChannelAccessLink, EpicsInstrument
+from megabar.devices.channel_access import ChannelAccessLink
 from megabar.devices.detectors.camera import AreaDetectorCamera
 from megabar.devices.detectors.mca import MultiElementDetector
+from megabar.devices.epics import EpicsInstrument
 from megabar.devices.monitors.ring import StorageRing
 from megabar.devices.monitors.scaler import ScalerMonitor
 from megabar.devices.motion.motor import EpicsStage
