@@ -1,8 +1,7 @@
 """A NeXus file made from a journal alone: it opens on the experiment's first figure and can always be made again."""
 
-import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,23 +69,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m megabar.acquisition.export JOURNAL FILE`: the export in a process of its own."""
-    parser = argparse.ArgumentParser(prog="megabar export", description="Make a NeXus file from a journal.")
-    parser.add_argument("journal", type=Path, help="folder of a run, or its journal")
-    parser.add_argument("file", type=Path, help="NeXus file to write, .nxs")
-    parser.add_argument("--compress", action="store_true", help="pack images as well")
-    given = parser.parse_args(arguments)
-    try:
-        export(given.journal, given.file, compress=given.compress)
-    except InputError as error:
-        parser.exit(2, f"{error}\n")
-    except OSError as error:
-        parser.exit(1, f"{error}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -27,6 +27,7 @@ ACCEPTED = "text, numbers, booleans, None, lists, mappings with text keys and ar
 
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _AS_THEY_ARE = frozenset((str, int, bool, type(None)))
+_STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,11 @@ def encode(value: Any, store: Store, depth: int = 0) -> Any:
 
 
 def _inside(item: Any, name: Any, store: Store, depth: int) -> Any:
-    if type(item) in _AS_THEY_ARE:
+    kind = type(item)
+    if kind in _AS_THEY_ARE:
         return item
+    if kind is float:
+        return _encode_float(item)
     try:
         return encode(item, store, depth + 1)
     except Unwritable as error:
@@ -146,7 +150,7 @@ def _refuse(name: str) -> None:
 
 def seal(value: Any) -> bytes:
     """One line of the journal: the checksum, the value in strict JSON, a newline."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    text = _STRICT.encode(value).encode("ascii")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

@@ -1,5 +1,6 @@
 """The entry point of `megabar`: what is wrong with the input is said in one line, with exit code 2."""
 
+import os
 import sys
 
 import typer
@@ -26,6 +27,7 @@ app.command("runs")(runs.runs)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 for success, 1 for a failed run, 2 for bad input."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small arrays: a pool of threads spins beside the instruments
     try:
         code = app(arguments, standalone_mode=False)
     except InputError as error:

@@ -1,22 +1,26 @@
 """`megabar run`: one run of an experiment, on the rig's instruments or on simulated ones."""
 
+import contextlib
 import json
 import secrets
-import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..derived import Derivation
 from ..errors import InputError
+from ..simulator_process import SimulatorProcess
 from .options import Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
     from ..experiments import Experiment
     from ..rig import Rig
     from ..session import Outcome
+    from ..simulation import Simulation
 
 
 def run(
@@ -29,28 +33,36 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Run an experiment; it ends in a journal, a NeXus file and a one-page report."""
-    from ..experiments import find
-    from ..rig import load_rig
-
     settings, world = split_settings(set_)
-    chosen = find(experiment)
-    parameters = chosen.parse(settings)
-    the_rig = load_rig(chosen.rig if rig is None else rig)
     if not simulate and (world or seed is not None):
         raise InputError("--seed and --set world.* belong to --simulate")
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
-    folder = _new_folder(out, chosen.name)
-    try:
-        outcome = _execute(chosen, the_rig, parameters, folder, simulate, seed, world, quiet=as_json)
-    except InputError:
-        folder.rmdir()  # nothing was begun in it
-        raise
-    file = _derive(outcome)
+    with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
+        from ..experiments import find
+        from ..rig import load_rig
+        from ..simulation import Simulation
+
+        chosen = find(experiment)
+        parameters = chosen.parse(settings)
+        the_rig = load_rig(chosen.rig if rig is None else rig)
+        simulation = None if process is None else Simulation(the_rig, seed or 0, world=world, process=process)
+        folder = _new_folder(out, chosen.name)
+        with Derivation("export") as export, Derivation("report") as report:
+            try:
+                outcome = _execute(
+                    chosen, the_rig, parameters, folder, simulation, seed, [export, report], quiet=as_json
+                )
+            except InputError:
+                folder.rmdir()  # nothing was begun in it
+                raise
+            export.make(folder, folder / f"{outcome.experiment}.nxs")
+            report.make(folder, folder / "report.png")
+            files = {"file": export.made(), "report": report.made()}
     if as_json:
-        print(json.dumps(_described(outcome, file, seed)))
+        print(json.dumps(_described(outcome, files, seed)))
     else:
-        _tell(outcome, file)
+        _tell(outcome, files)
     return 0 if outcome.exit_status == "success" else 1
 
 
@@ -59,28 +71,24 @@ def _execute(
     rig: "Rig",
     parameters: Any,
     folder: Path,
-    simulate: bool,
+    simulation: "Simulation | None",
     seed: int | None,
-    world: dict[str, Any],
+    derivations: Sequence[Derivation],
     *,
     quiet: bool,
 ) -> "Outcome":
-    from ..simulation import Simulation
+    from ..session import Session
+    from .progress import Progress
 
-    simulation = Simulation(rig, seed or 0, world=world) if simulate else None  # starts beside the imports that follow
-    try:
-        from ..session import Session
-        from .progress import Progress
-
-        needed = [rig.instrument_for(role) for role in experiment.role_names]
-        with (
-            Session(rig, needed, simulation=simulation) as session,
-            Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
-        ):
-            return session.run(experiment, parameters, folder, seed=seed, observers=[progress])
-    finally:
-        if simulation is not None:
-            simulation.close()
+    needed = [rig.instrument_for(role) for role in experiment.role_names]
+    with (
+        simulation or contextlib.nullcontext(),
+        Session(rig, needed, simulation=simulation) as session,
+        Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
+    ):
+        for derivation in derivations:
+            derivation.prepare()
+        return session.run(experiment, parameters, folder, seed=seed, observers=[progress])
 
 
 def _new_folder(out: Path, name: str) -> Path:
@@ -100,31 +108,14 @@ def _new_folder(out: Path, name: str) -> Path:
     raise InputError(f"--out {out}: a hundred runs began there within a second")
 
 
-def _derive(outcome: "Outcome") -> Path | None:
-    """NeXus file and report, made from the journal; the run stays what it is when they fail."""
-    from ..report import report
-
-    file = outcome.folder / f"{outcome.experiment}.nxs"
-    exporting = subprocess.Popen([sys.executable, "-P", "-m", "megabar.acquisition.export", outcome.folder, file])
-    try:
-        report(outcome.folder, outcome.folder / "report.png")
-    except Exception as error:
-        print(f"the report could not be drawn ({error}); megabar report {outcome.folder} tries again", file=sys.stderr)
-    if exporting.wait() != 0:
-        print(f"the export failed; megabar export {outcome.folder} tries again", file=sys.stderr)
-        return None
-    return file
-
-
-def _described(outcome: "Outcome", file: Path | None, seed: int | None) -> dict[str, Any]:
+def _described(outcome: "Outcome", files: Mapping[str, Path | None], seed: int | None) -> dict[str, Any]:
     described: dict[str, Any] = {
         "run": outcome.uid,
         "experiment": outcome.experiment,
         "exit_status": outcome.exit_status,
         "reason": outcome.reason,
         "journal": str(outcome.folder),
-        "file": None if file is None else str(file),
-        "report": str(outcome.folder / "report.png"),
+        **{what: None if file is None else str(file) for what, file in files.items()},
         "results": outcome.results,
         "window": outcome.window,
         "warnings": outcome.warnings,
@@ -134,7 +125,7 @@ def _described(outcome: "Outcome", file: Path | None, seed: int | None) -> dict[
     return described
 
 
-def _tell(outcome: "Outcome", file: Path | None) -> None:
+def _tell(outcome: "Outcome", files: Mapping[str, Path | None]) -> None:
     from rich.console import Console
 
     from .tables import digits_of, table
@@ -155,4 +146,5 @@ def _tell(outcome: "Outcome", file: Path | None) -> None:
     if outcome.exit_status != "success":
         console.print(f"the run ended as {outcome.exit_status}: {outcome.reason}", markup=False)
         console.print(outcome.safety, markup=False)
-    console.print(f"journal {outcome.folder}\nfile    {file}\nreport  {outcome.folder / 'report.png'}", markup=False)
+    for what, where in {"journal": outcome.folder, **files}.items():
+        console.print(f"{what:8}{where or 'could not be made'}", markup=False)

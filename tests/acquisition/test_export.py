@@ -2,8 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,8 @@ from nexusformat.nexus.validate import validate_file
 from ophyd import Signal
 
 from megabar.acquisition import export as export_module
-from megabar.acquisition.export import export, main
+from megabar.acquisition.errors import InputError
+from megabar.acquisition.export import export
 from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.journal import Journal
 from megabar.acquisition.run import read_run
@@ -215,19 +214,11 @@ def test_any_run_opens_on_a_plot(tmp_path: Path) -> None:
         assert list(primary["word"].asstr()) == ["a\\0b"] * 3
 
 
-def test_bad_input_is_said_in_one_line(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path), str(tmp_path / "x.nxs")])
-    assert capsys.readouterr().err == f"{tmp_path}: no journal (run.journal) is here\n"
-    with pytest.raises(SystemExit, match="2"):
-        main([str(recorded), str(tmp_path / "missing" / "x.nxs")])
-    assert "is not a directory; make it first" in capsys.readouterr().err
-
-
-def test_it_runs_in_a_process_of_its_own(recorded: Path, tmp_path: Path, file: Path) -> None:
-    command = [sys.executable, "-m", "megabar.acquisition.export", str(recorded), str(tmp_path / "run.nxs")]
-    subprocess.run(command, check=True, timeout=60)
-    assert (tmp_path / "run.nxs").read_bytes() == file.read_bytes()
+def test_bad_input_is_said_in_one_line(recorded: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no journal"):
+        export(tmp_path, tmp_path / "x.nxs")
+    with pytest.raises(InputError, match="is not a directory; make it first"):
+        export(recorded, tmp_path / "missing" / "x.nxs")
 
 
 def test_130_images_export_within_seconds(tmp_path: Path) -> None:
