@@ -1,7 +1,6 @@
 """The engine of a session: Bluesky's RunEngine on the session's clock, its subscribers, and how it is aborted."""
 
 import dataclasses
-import functools
 import logging
 import signal
 import threading
@@ -21,10 +20,9 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 
 
 def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
-    """An engine for one run; a clock that fails aborts it."""
+    """An engine for one run."""
     if isinstance(clock, SimulatedClock):
         engine = _Engine({}, loop=SimulatedLoop(clock), during_task=SimulatedDuringTask(clock), context_managers=[])
-        clock.on_failure = functools.partial(_abort, engine)
     else:
         engine = _Engine({}, context_managers=[])
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # the outcome tells what went wrong, once
@@ -82,16 +80,22 @@ class Isolated:
             self._observer = None
 
 
-class signals_abort:
-    """SIGINT, SIGTERM and SIGHUP abort the run, at once and once: made safe, and closed with a stop document."""
+class aborts:
+    """What aborts a run from outside: a signal, or simulated time that cannot go on.
+
+    At once and once: the run is made safe, and closed with a stop document that says why. SIGINT, SIGTERM and SIGHUP
+    are heard in the main thread only.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __init__(self, engine: RunEngine, report: SafetyReport) -> None:
-        self._engine, self._report = engine, report
+    def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport) -> None:
+        self._engine, self._clock, self._report = engine, clock, report
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
+        if isinstance(self._clock, SimulatedClock):
+            self._clock.on_failure = self._abort
         if threading.current_thread() is threading.main_thread():
             for number in self.SIGNALS:
                 self._before[number] = signal.signal(number, self._handle)
@@ -101,9 +105,8 @@ class signals_abort:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
-        self._report.abort_reason = f"aborted by {signal.Signals(number).name}"
-        _abort(self._engine, self._report.abort_reason)
+        self._abort(f"aborted by {signal.Signals(number).name}")
 
-
-def _abort(engine: RunEngine, reason: str) -> None:
-    threading.Thread(target=lambda: engine.abort(reason), name="abort", daemon=True).start()
+    def _abort(self, reason: str) -> None:
+        self._report.abort_reason = reason
+        threading.Thread(target=self._engine.abort, args=(reason,), name="abort", daemon=True).start()

@@ -19,8 +19,8 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import Hazardous, SafetyReport, made_safe
 from .clock import RealClock, SimulatedClock
-from .engine import Isolated, Observer, make_engine, signals_abort
-from .errors import InputError
+from .engine import Isolated, Observer, aborts, make_engine
+from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
 from .journal import Journal, JournalError, check_metadata
 from .recording import recorded
@@ -110,11 +110,12 @@ class Session:
             self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
         )
         complaint = self._execute(engine, recorded(plan, analyses), report)
+        truth = None
         try:
             truth = self._truth(journal, tail) if tail.stop else None
-            journal.close()
-        except JournalError as error:
-            truth, complaint = None, complaint or str(error)
+        except (JournalError, SimulatorEnded) as error:
+            complaint = complaint or str(error)
+        journal.close()
         return Outcome(
             uid=tail.uid,
             experiment=experiment.name,
@@ -169,7 +170,7 @@ class Session:
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport) -> str:
         """Run a plan to its end; returns why it did not end well."""
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
-        with signals_abort(engine, report), np.printoptions(threshold=0, edgeitems=0):
+        with aborts(engine, self.clock, report), np.printoptions(threshold=0, edgeitems=0):
             try:
                 engine(plan)
             except RunEngineInterrupted:

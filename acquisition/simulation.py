@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .clock import SimulatedClock
-from .errors import InputError
+from .errors import InputError, SimulatorEnded
 from .rig import Rig
 from .simulator_process import SimulatorProcess
 
@@ -42,11 +42,15 @@ class Simulation:
             timing = {"shared": str(shared), "control": self._process.their_control, "core": self._core}
         else:
             timing = {"factor": factor}
-        self._process.tell({**description, "clock": timing})
+        try:
+            self._process.tell({**description, "clock": timing})
+        except SimulatorEnded:
+            self.close()
+            raise
 
     @functools.cached_property
     def addresses(self) -> dict[str, str]:
-        """Where each instrument is served; waits until all are. Raises InputError, RuntimeError.
+        """Where each instrument is served; waits until all are. Raises InputError, SimulatorEnded.
 
         In discrete-event time exactly one thread of both processes has something to do: handing over between cores
         would cost a third of a run, so both stay on one.
@@ -64,7 +68,10 @@ class Simulation:
         return self._process.alive
 
     def truth(self, window: Mapping[str, float] | None) -> dict[str, Any]:
-        """What is really so: means over a window of simulated time, series, and the systematic terms of this run."""
+        """What is really so: means over a window of simulated time, series, and the systematic terms of this run.
+
+        Raises SimulatorEnded.
+        """
         self._process.tell({"truth": window})
         return self._process.answer()
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
-from .errors import InputError
+from .errors import InputError, SimulatorEnded
 
 ANSWER_S = 60.0
 """How long an answer may take, in real seconds."""
@@ -44,27 +44,32 @@ class SimulatorProcess:
         self.close()
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
 
     def tell(self, request: Mapping[str, Any]) -> None:
-        """Send one line. Raises RuntimeError."""
+        """Send one line. Raises SimulatorEnded."""
         assert self._process.stdin is not None
         self._told = True
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise RuntimeError("the simulator has ended; its messages are above") from error
+            raise SimulatorEnded("the simulator has ended; what it had to say stands above") from error
 
     def answer(self) -> dict[str, Any]:
-        """Wait for the answer to what was told. Raises InputError for a rig that it refuses, RuntimeError."""
+        """Wait for the answer to what was told. Raises InputError for a rig that it refuses, SimulatorEnded."""
         assert self._process.stdout is not None
         ready = select.select([self._process.stdout], [], [], ANSWER_S)[0]
         line = self._process.stdout.readline() if ready else ""
         if not line:
-            raise RuntimeError("the simulator does not answer; its messages are above")
+            raise SimulatorEnded("the simulator does not answer; what it had to say stands above")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise InputError(f"the simulated rig cannot be built: {reply['error']}")

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, SimulatorEnded
 from . import analyse, check, export, inventory, report, run, runs, simulate
 
 app = typer.Typer(
@@ -31,19 +31,21 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except InputError as error:
-        code = _refuse(str(error))
+        code = _say(error, 2)
+    except SimulatorEnded as error:
+        code = _say(error, 1)
     except (typer.Abort, BrokenPipeError):
         code = 1
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer (or the click in it) says of the command's words
             raise
-        code = _refuse(error.format_message())
+        code = _say(error.format_message(), 2)
     sys.exit(code or 0)
 
 
-def _refuse(message: str) -> int:
-    print(f"megabar: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+def _say(what: object, code: int) -> int:
+    print(f"megabar: {' '.join(str(what).split())}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
