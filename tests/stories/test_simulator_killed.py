@@ -45,6 +45,6 @@ def test_in_the_middle_of_a_run(tmp_path: Path) -> None:
 def test_before_it_has_served_anything() -> None:
     with SimulatorProcess() as process:
         os.kill(process.pid, signal.SIGKILL)
-        with pytest.raises(SimulatorEnded, match="simulator has ended|does not answer"):
+        with pytest.raises(SimulatorEnded, match=r"simulator has ended|does not answer"):
             with Simulation(load_rig("d111"), 2, process=process) as simulation:
                 assert simulation.addresses
