@@ -6,6 +6,7 @@ would make those lines long. Both are only ever appended to; everything else abo
 of power loses at most the last 0.1 s of scalar events (none with `durability="event"`), on a disk that honours a flush.
 """
 
+import fcntl
 import os
 import threading
 import time
@@ -47,6 +48,7 @@ class AppendOnlyFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self.name = path.name
         self._descriptor = os.open(path, flags, 0o644)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # for as long as somebody writes it: recovery keeps off
         self.size = 0
 
     def append(self, data: bytes | memoryview) -> None:

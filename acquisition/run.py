@@ -145,17 +145,23 @@ def frames(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> It
 
     `trouble` is told in one line what is left out.
     """
+    for frame, _ in frames_and_ends(journal, trouble):
+        yield frame
+
+
+def frames_and_ends(journal: Path, trouble: Callable[[str], None]) -> Iterator[tuple[Frame, int]]:
+    """As `frames`, each with the byte at which its line ends."""
     size = journal.stat().st_size
-    begin = 0
+    end = 0
     with journal.open("rb") as lines:
         for expected, line in enumerate(lines):
             try:
                 frame = _frame(line, expected)
             except (ValueError, KeyError, TypeError) as error:
-                trouble(f"line {expected + 1} at byte {begin} {error}; the last {size - begin} bytes are left out")
+                trouble(f"line {expected + 1} at byte {end} {error}; the last {size - end} bytes are left out")
                 return
-            yield frame
-            begin += len(line)
+            end += len(line)
+            yield frame, end
 
 
 def _frame(line: bytes, expected: int) -> Frame:

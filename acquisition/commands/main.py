@@ -6,7 +6,7 @@ import sys
 import typer
 
 from ..errors import InputError, SimulatorEnded
-from . import analyse, check, export, inventory, report, run, runs, simulate
+from . import analyse, check, export, inventory, recover, report, run, runs, simulate
 
 app = typer.Typer(
     help="High-pressure and glass experiments: run them, rehearse them on simulated instruments, analyse them.",
@@ -23,6 +23,7 @@ app.command("check")(check.check)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
+app.command("recover")(recover.recover)
 
 
 def main(arguments: list[str] | None = None) -> None:

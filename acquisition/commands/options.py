@@ -22,6 +22,7 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Se
 RigName = Annotated[str | None, typer.Option("--rig", metavar="RIG", help="Name of a shipped rig, or a rig file.")]
 
 WORLD = "world."
+JOURNAL = "run.journal"
 
 
 def split_settings(texts: list[str] | None) -> tuple[dict[str, str], dict[str, Any]]:
@@ -52,8 +53,8 @@ def _literal(text: str) -> Any:
 def run_folder(path: Path) -> Path:
     """The folder of a run, given it or a file in it. Raises InputError where there is none."""
     folder = path if path.is_dir() else path.parent
-    if not path.exists() or not (folder / "run.journal").exists():
-        raise InputError(f"{path}: no run is kept there; accepted is the folder of a run, or its run.journal")
+    if not path.exists() or not (folder / JOURNAL).exists():
+        raise InputError(f"{path}: no run is kept there; accepted is the folder of a run, or its {JOURNAL}")
     return folder
 
 

@@ -48,6 +48,7 @@ def run(
         the_rig = load_rig(chosen.rig if rig is None else rig)
         simulation = None if process is None else Simulation(the_rig, seed or 0, world=world, process=process)
         folder = _new_folder(out, chosen.name)
+        _offer_recovery(out)
         with Derivation("export") as export, Derivation("report") as report:
             try:
                 outcome = _execute(
@@ -106,6 +107,15 @@ def _new_folder(out: Path, name: str) -> Path:
     except OSError as error:
         raise InputError(f"--out {out}: nothing can be written there ({error})") from error
     raise InputError(f"--out {out}: a hundred runs began there within a second")
+
+
+def _offer_recovery(out: Path) -> None:
+    """Say that runs are unfinished; a run that is going on elsewhere is not."""
+    from ..recovery import unfinished
+
+    if left := unfinished(out):
+        them = "1 run" if len(left) == 1 else f"{len(left)} runs"
+        print(f"{them} in {out} ended without saying so; megabar recover {out} mends that", file=sys.stderr)
 
 
 def _described(outcome: "Outcome", files: Mapping[str, Path | None], seed: int | None) -> dict[str, Any]:
