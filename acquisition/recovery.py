@@ -75,8 +75,8 @@ def _mended(journal: Path, descriptor: int) -> Recovery:
     stop = None
     if not told.stopped:
         stop = told.stop_document(trouble[0] if trouble else "")
-        frame = {"seq": told.last.seq + 1, "wall": time.time(), "clock": told.last.clock, "name": "stop", "doc": stop}
-        _write(descriptor, told.end, seal(frame))
+        line = {"seq": told.last.seq + 1, "wall": time.time(), "clock": told.last.clock, "name": "stop", "doc": stop}
+        _write(descriptor, told.end, seal(line))
     return Recovery(journal, told.last.seq + 1, aside, stop)
 
 
