@@ -188,7 +188,14 @@ class SimulatedClock:
                 return
             event.set = set_and_hold  # type: ignore[method-assign]
         self.release(MAIN)
-        event.wait()
+        try:
+            event.wait()
+        except BaseException:  # an interrupt: this thread goes on, and has its token again
+            with self.lock:
+                event.set = plain_set  # type: ignore[method-assign]
+                if not event.is_set():
+                    self._tokens[MAIN] += 1
+            raise
         event.set = plain_set  # type: ignore[method-assign]
 
     def connected(self, wire: str) -> None:

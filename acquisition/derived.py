@@ -12,6 +12,7 @@ class Derivation:
     """One file that will be made: a NeXus file (`export`) or a picture (`report`), in a process of its own."""
 
     def __init__(self, kind: Literal["export", "report"]) -> None:
+        self.kind = kind
         self._file: Path | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "megabar.acquisition.derived", kind],
@@ -38,6 +39,8 @@ class Derivation:
     def made(self) -> Path | None:
         """Wait for the file; None when it could not be made, for reasons that were told on standard error."""
         self.close()
+        if self._process.returncode < 0 and self._file is not None:
+            print(f"the {self.kind} was killed; megabar {self.kind} {self._file.parent} tries again", file=sys.stderr)
         return self._file if self._process.returncode == 0 else None
 
     def close(self) -> None:
@@ -75,7 +78,8 @@ def main() -> int:
     try:
         make(folder, file)
     except Exception as error:
-        print(f"the {kind} failed ({error}); megabar {kind} {folder} tries again", file=sys.stderr)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"the {kind} failed ({reason}); megabar {kind} {folder} tries again", file=sys.stderr)
         return 1
     return 0
 

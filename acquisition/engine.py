@@ -1,14 +1,19 @@
 """The engine of a session: Bluesky's RunEngine on the session's clock, its subscribers, and how it is aborted."""
 
+import contextlib
 import dataclasses
 import logging
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bluesky import RunEngine
 from bluesky.bundlers import RunBundler
+from bluesky.utils import TransitionError
 from event_model import ComposeEvent, Event, EventModelValidationError
 
 from ..devices.clock import Clock
@@ -83,30 +88,64 @@ class Isolated:
 class aborts:
     """What aborts a run from outside: a signal, or simulated time that cannot go on.
 
-    At once and once: the run is made safe, and closed with a stop document that says why. SIGINT, SIGTERM and SIGHUP
-    are heard in the main thread only.
+    Once: the run is made safe, and closed with a stop document that says why; whoever asks again changes nothing. One
+    who asks before the plan has begun is heard when it begins. SIGINT, SIGTERM and SIGHUP are heard in the main thread
+    only. What the engine prints meanwhile goes to standard error.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport) -> None:
         self._engine, self._clock, self._report = engine, clock, report
-        self._before: dict[int, Any] = {}
+        self._ending = contextlib.ExitStack()
+        self._asked = self._over = False
 
     def __enter__(self) -> None:
+        self._ending.enter_context(contextlib.redirect_stdout(sys.stderr))
         if isinstance(self._clock, SimulatedClock):
-            self._clock.on_failure = self._abort
+            self._clock.on_failure = self._clock_failed
         if threading.current_thread() is threading.main_thread():
-            for number in self.SIGNALS:
-                self._before[number] = signal.signal(number, self._handle)
+            self._hear()
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._over = True
+        self._ending.close()
 
-    def _handle(self, number: int, frame: object) -> None:
-        self._abort(f"aborted by {signal.Signals(number).name}")
+    def _hear(self) -> None:
+        """Listen for signals in a thread of their own.
+
+        A handler in Python runs in the main thread, and that waits for the run: a signal that the system hands to
+        another thread does not wake it. The number of every signal, whoever gets it, is written to a pipe.
+        """
+        numbers, ours = os.pipe()
+        os.set_blocking(ours, False)
+        listener = threading.Thread(target=self._listen, args=(numbers,), name="signals", daemon=True)
+        self._ending.callback(listener.join)
+        self._ending.callback(os.close, ours)
+        self._ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(ours, warn_on_full_buffer=False))
+        for number in self.SIGNALS:
+            self._ending.callback(signal.signal, number, signal.signal(number, lambda *_: None))
+        listener.start()
+
+    def _listen(self, numbers: int) -> None:
+        while number := os.read(numbers, 1):
+            if number[0] in self.SIGNALS:
+                self._ask(f"aborted by {signal.Signals(number[0]).name}")
+        os.close(numbers)
+
+    def _clock_failed(self, reason: str) -> None:
+        self._report.failed = True
+        self._ask(reason)
+
+    def _ask(self, reason: str) -> None:
+        if not self._asked:
+            self._asked, self._report.abort_reason = True, reason
+            threading.Thread(target=self._abort, args=(reason,), name="abort", daemon=True).start()
 
     def _abort(self, reason: str) -> None:
-        self._report.abort_reason = reason
-        threading.Thread(target=self._engine.abort, args=(reason,), name="abort", daemon=True).start()
+        while self._engine.state != "running":
+            if self._over:
+                return
+            time.sleep(0.005)
+        with contextlib.suppress(TransitionError):  # it has just ended by itself
+            self._engine.abort(reason)

@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..analysis import live
 from ..analysis.live.analysis import LiveAnalysis
 from ..plans.parameters import Parameters, unit_of
 from .errors import InputError
+from .rig import Rig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Experiment:
     def role_names(self) -> tuple[str, ...]:
         """The roles that a rig must fill."""
         return tuple(field.name for field in dataclasses.fields(self.roles))
+
+    @property
+    def role_kinds(self) -> dict[str, type]:
+        """What the instrument of each role must be able to do: a protocol."""
+        hints = typing.get_type_hints(self.roles)
+        return {role: typing.get_origin(hints[role]) or hints[role] for role in self.role_names}
 
     def parse(self, settings: Mapping[str, str]) -> Parameters:
         """Parameters from `name=value` texts. Raises InputError, with what would be accepted."""
@@ -74,6 +82,14 @@ def find(name: str) -> Experiment:
         raise InputError(f"there is no experiment {name!r}; there are {', '.join(sorted(modules))}")
     plan_module, live_module = (importlib.import_module(path) for path in modules[name])
     return _experiment(name, plan_module, live_module)
+
+
+def check_roles(rig: Rig) -> None:
+    """Refuse a rig that fills a role which no experiment has. Raises InputError."""
+    known = sorted({role for name in names() for role in find(name).role_names})
+    for role in rig.content.roles:
+        if role not in known:
+            raise InputError(f"{rig.name}: roles.{role}: no experiment has this role; accepted are {', '.join(known)}")
 
 
 def _experiment(name: str, plan_module: types.ModuleType, live_module: types.ModuleType) -> Experiment:

@@ -7,11 +7,20 @@ import importlib.resources
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from .errors import InputError
+
+
+def _is_no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is accepted")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_is_no_truth_value), AllowInfNan(False)]
 
 
 class _Table(BaseModel):
@@ -25,7 +34,7 @@ class InstrumentEntry(_Table):
 
     device: str = Field(description="device class, package.module:Class")
     address: str | None = Field(None, description="VISA resource, or ca://host:port/PREFIX: for EPICS")
-    limits: dict[str, tuple[float, float]] = Field({}, description="lowest and highest set-points; only tighter ones")
+    limits: dict[str, tuple[Number, Number]] = Field({}, description="lowest and highest set-points; only tighter ones")
     options: dict[str, Any] = Field({}, description="options of the device class")
     simulated: str | None = Field(None, description="simulated instrument, package.module:Class")
     simulated_parameters: dict[str, Any] = {}
@@ -100,10 +109,11 @@ def load_class(path: str, where: str) -> Any:
 
 def _complaint(path: Path, text: str, error: ValidationError) -> str:
     """The first problem of a rig file in one line."""
-    problem = error.errors()[0]
+    # a key that is not known explains one that is missing
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     location = [str(part) for part in problem["loc"]]
     key, table = location[-1], ".".join(location[:-1]) or "the file"
-    message = problem["msg"]
+    message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         accepted = _accepted(location[:-1])
         guess = difflib.get_close_matches(key, accepted, 1)

@@ -119,8 +119,8 @@ class Session:
         return Outcome(
             uid=tail.uid,
             experiment=experiment.name,
-            exit_status=tail.stop.get("exit_status", "fail"),
-            reason=tail.stop.get("reason", "") or complaint,
+            exit_status=(status := tail.stop.get("exit_status", "fail")),
+            reason=tail.stop.get("reason", "") or ("" if status == "success" else complaint),
             folder=folder,
             results=_scalars(tail.results),
             truth=truth,
@@ -138,12 +138,19 @@ class Session:
 
     def _roles(self, experiment: Experiment) -> tuple[dict[str, str], Any]:
         names = {role: self.rig.instrument_for(role) for role in experiment.role_names}
+        for role, kind in experiment.role_kinds.items():
+            device = self.devices[names[role]]
+            if not isinstance(device, kind):
+                where = f"{self.rig.name}: the role {role} is filled by {names[role]}, a {type(device).__name__}"
+                raise InputError(f"{where}; accepted is a {kind.__name__}")
         return names, experiment.roles(**{role: self.devices[name] for role, name in names.items()})
 
     def _attach(self, name: str) -> Instrument:
         entry = self.rig.content.instruments[name]
         where = f"{self.rig.name}: instruments.{name}"
         device_class = load_class(entry.device, f"{where}.device")
+        if not (isinstance(device_class, type) and issubclass(device_class, Instrument)):
+            raise InputError(f"{where}.device = {entry.device!r} is no device; accepted is a class of Instrument")
         address = entry.address if self.simulation is None else self.simulation.addresses[name]
         if address is None:
             raise InputError(f"{where} has no address; give one, or rehearse with --simulate")

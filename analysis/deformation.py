@@ -77,6 +77,8 @@ def _analyse_med(path: Path, settings: Settings) -> dict[str, Any]:
     med = read_med(path)
     elements, notes = _elements(med, settings)
     left_out = [f"detector {number}: {reason}" for number, reason in med.dead.items()]
+    if len(left_out) == len(med.spectra):
+        raise ValueError(f"{path}: no detector is alive ({left_out[0]})")
     results: dict[str, Quantity] = {}
     phase = settings.phase if settings.phase != "auto" else _recognise(med, elements, settings)
     notes.append(f"phase: {phase}" + (" (recognised)" if settings.phase == "auto" else ""))

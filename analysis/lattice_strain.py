@@ -30,6 +30,10 @@ class StressSettings:
     elastic_error: float = ELASTIC_ERROR
     hkl_error: float = HKL_ERROR
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.alpha <= 1.0:
+            raise ValueError(f"setting alpha: {self.alpha:g} is not accepted; the weight of the Reuss bound is 0 to 1")
+
     @property
     def stress_errors(self) -> dict[str, float]:
         """They, by name."""

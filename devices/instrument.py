@@ -81,7 +81,8 @@ class Setpoint(Reading):
         hard_low, hard_high = self.allowed
         if not hard_low <= low <= high <= hard_high:
             raise LimitError(
-                f"{self.name}: limits {low:g}..{high:g} must lie within {hard_low:g}..{hard_high:g} {self.unit}"
+                f"{self.name}: limits {low:g}..{high:g} must lie within {hard_low:g}..{hard_high:g} {self.unit}, "
+                "lowest first"
             )
         self.allowed = (low, high)
 

@@ -17,6 +17,10 @@ ORDER = ("laser", "thermal", "pressure", "motion", "radiation")
 """Which hazard first: heat goes before the press is held, the X-ray shutter closes last."""
 
 
+ATTEMPTS = 5
+"""How often a step is waited for again when something else has failed."""
+
+
 @runtime_checkable
 class Hazardous(Protocol):
     """A device that can hurt people or samples, and knows its safe state."""
@@ -37,11 +41,13 @@ class _Step:
     def __init__(self, device: str, what: str, action: Callable[[], Status], limit_s: float) -> None:
         self.name = f"{device}: {what}"
         self.limit_s = limit_s
+        self.status: Status | None = None
         self._action = action
 
     def set(self, value: None) -> Status:
         """Do it."""
-        return self._action()
+        self.status = self._action()
+        return self.status
 
 
 class SafetyReport:
@@ -55,6 +61,8 @@ class SafetyReport:
         self.lines: list[str] = []
         self.abort_reason = ""
         """Why the run was aborted from outside, for its stop document."""
+        self.failed = False
+        """Whether that was a failure, and nobody's wish."""
 
     @property
     def confirmed(self) -> bool:
@@ -82,14 +90,30 @@ def make_safe(devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerato
     """Bring every device to its safe state, the worst hazard first; never raises for a step that fails."""
     report.lines.clear()
     for step in _steps(devices):
-        group = short_uid("safe")
         try:
-            yield from bps.abs_set(step, None, group=group)
-            yield from bps.wait(group, timeout=step.limit_s)
+            yield from _done(step)
             report.lines.append(f"CONFIRMED {step.name}")
         except (Exception, FailedStatus) as error:
             reason = str(error.__cause__ or error).splitlines() or [type(error).__name__]
             report.lines.append(f"UNCONFIRMED {step.name}: {reason[0]}")
+
+
+def _done(step: _Step) -> MsgGenerator[None]:
+    """Do a step and wait for it.
+
+    What else fails meanwhile, such as the move that making safe has just ended, reaches the plan in the middle of this
+    step and is not its failure.
+    """
+    group = short_uid("safe")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            if step.status is None:
+                yield from bps.abs_set(step, None, group=group)
+            yield from bps.wait(group, timeout=step.limit_s)
+            return
+        except FailedStatus as error:
+            if attempt == ATTEMPTS or step.status in error.args:
+                raise
 
 
 def made_safe(plan: MsgGenerator[Any], devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerator[Any]:
@@ -117,7 +141,8 @@ def made_safe(plan: MsgGenerator[Any], devices: Sequence[Hazardous], report: Saf
             yield from bps.read(report)
             yield from bps.save()
         if report.abort_reason and message.kwargs.get("exit_status") == "abort" and not message.kwargs.get("reason"):
-            message = message._replace(kwargs={**message.kwargs, "reason": report.abort_reason})
+            status = "fail" if report.failed else "abort"
+            message = message._replace(kwargs={**message.kwargs, "exit_status": status, "reason": report.abort_reason})
         return (yield message)
 
     return (yield from bpp.finalize_wrapper(bpp.plan_mutator(plan, before_close), secure))

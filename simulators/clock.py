@@ -149,7 +149,10 @@ class GrantedClock:
             self._control.send(self._report.pack(self._grant, deadline, *counts))
 
     def _obey(self) -> None:
-        grants = self._control.recv(4096)
+        try:
+            grants = self._control.recv(4096)
+        except ConnectionResetError:
+            grants = b""
         if not grants:
             assert self._loop is not None
             self._loop.stop()

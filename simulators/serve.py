@@ -70,7 +70,10 @@ async def serve(description: Mapping[str, Any], world: Any, clock: Clock) -> dic
         instrument = factory(
             name=name, world=world, clock=clock, noise=Noise(seed, name), **entry.get("parameters", {})
         )
-        faults = Faults(entry.get("faults", ()), Noise(seed, f"faults of {name}"))
+        try:
+            faults = Faults(entry.get("faults", ()), Noise(seed, f"faults of {name}"))
+        except ValueError as error:
+            raise ValueError(f"instruments.{name}: {error}") from None
         match instrument.wire:
             case "tcp":
                 addresses[name] = await serve_tcp(instrument, clock, faults)
@@ -98,12 +101,17 @@ def answer(world: Any, line: str) -> str:
 
 def main() -> None:
     """Serve until standard input ends."""
-    description = json.loads(sys.stdin.readline())
+    told = sys.stdin.readline()
+    if not told:
+        return
+    description = json.loads(told)
     sys.stdout = sys.stderr  # nothing else may speak on the line of answers
     try:
         _serve_until_end(description)
     except ValueError as error:
         _say(json.dumps({"error": str(error)}))
+    except BrokenPipeError:  # whoever asked has ended
+        return
 
 
 def _say(line: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import Json, Set, split_settings
+from .options import Json, Set, reason_of, split_settings
 
 
 def analyse(
@@ -27,7 +27,7 @@ def analyse(
     try:
         found = reduction(files, settings)
     except (ValueError, OSError, ImportError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(reason_of(error)) from error
     if as_json:
         print(json.dumps({"experiment": experiment, **found}))
     else:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .options import Out, Set, split_settings
 
 BYTES_PER_HOUR = 20e6
@@ -21,13 +22,16 @@ def check(
     out: Out = Path("data"),
 ) -> int:
     """Check links, identities, limits, roles and disk; dry-run an experiment on its simulated rig."""
-    from ..experiments import find
+    from ..experiments import check_roles, find
     from ..rig import load_rig
     from ..session import Session
     from ..simulation import Simulation
 
     settings, world = split_settings(set_)
+    if settings and experiment is None:
+        raise InputError(f"--set {next(iter(settings))}: parameters belong to an experiment, and none is named")
     the_rig = load_rig(rig)
+    check_roles(the_rig)
     chosen = None if experiment is None else find(experiment)
     parameters = None if chosen is None else chosen.parse(settings)
     if chosen is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import run_folder, tell_damage
+from .options import reason_of, run_folder, tell_damage
 
 
 def export(
@@ -26,6 +26,6 @@ def export(
         tell_damage(run)
         exporter.export(folder, file)
     except (ValueError, OSError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(reason_of(error)) from error
     print(file)
     return 0

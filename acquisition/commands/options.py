@@ -63,3 +63,10 @@ def tell_damage(run: Any) -> None:
     for line in (run.torn, *run.damaged):
         if line:
             print(f"damaged: {line}", file=sys.stderr)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, with the file first where the system complains of one."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; accepted is a file that can be read, or written"
+    return str(error)

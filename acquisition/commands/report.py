@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import run_folder, tell_damage
+from .options import reason_of, run_folder, tell_damage
 
 
 def report(
@@ -25,6 +25,6 @@ def report(
         tell_damage(read_run(folder))
         reporter.report(folder, picture)
     except (ValueError, OSError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(reason_of(error)) from error
     print(picture)
     return 0

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,7 @@ import typer
 from ..derived import Derivation
 from ..errors import InputError
 from ..simulator_process import SimulatorProcess
+from .interrupts import Interrupts
 from .options import Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
@@ -39,27 +41,31 @@ def run(
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
     with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
-        from ..experiments import find
+        from ..experiments import check_roles, find
         from ..rig import load_rig
         from ..simulation import Simulation
 
         chosen = find(experiment)
         parameters = chosen.parse(settings)
         the_rig = load_rig(chosen.rig if rig is None else rig)
+        check_roles(the_rig)
         simulation = None if process is None else Simulation(the_rig, seed or 0, world=world, process=process)
-        folder = _new_folder(out, chosen.name)
         _offer_recovery(out)
-        with Derivation("export") as export, Derivation("report") as report:
-            try:
+        folder = _new_folder(out, chosen.name)
+        interrupts = Interrupts()
+        try:
+            with Derivation("export") as export, Derivation("report") as report:
+                later = [export, report]
                 outcome = _execute(
-                    chosen, the_rig, parameters, folder, simulation, seed, [export, report], quiet=as_json
+                    chosen, the_rig, parameters, folder, simulation, seed, later, interrupts, quiet=as_json
                 )
-            except InputError:
-                folder.rmdir()  # nothing was begun in it
-                raise
-            export.make(folder, folder / f"{outcome.experiment}.nxs")
-            report.make(folder, folder / "report.png")
-            files = {"file": export.made(), "report": report.made()}
+                export.make(folder, folder / f"{outcome.experiment}.nxs")
+                report.make(folder, folder / "report.png")
+                files = {"file": export.made(), "report": report.made()}
+        except BaseException:
+            if not any(path.stat().st_size for path in folder.iterdir()):  # nothing was begun in it
+                shutil.rmtree(folder)
+            raise
     if as_json:
         print(json.dumps(_described(outcome, files, seed)))
     else:
@@ -75,6 +81,7 @@ def _execute(
     simulation: "Simulation | None",
     seed: int | None,
     derivations: Sequence[Derivation],
+    interrupts: Interrupts,
     *,
     quiet: bool,
 ) -> "Outcome":
@@ -89,7 +96,20 @@ def _execute(
     ):
         for derivation in derivations:
             derivation.prepare()
-        return session.run(experiment, parameters, folder, seed=seed, observers=[progress])
+        interrupts.check()
+        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
+
+
+class _Ending:
+    """An observer that lets nobody interrupt what follows the end of a run: its outcome is told, its files are made."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take a document."""
+        if name == "stop":
+            self._interrupts.deaf = True
 
 
 def _new_folder(out: Path, name: str) -> Path:
@@ -113,7 +133,7 @@ def _offer_recovery(out: Path) -> None:
     """Say that runs are unfinished; a run that is going on elsewhere is not."""
     from ..recovery import unfinished
 
-    if left := unfinished(out):
+    if left := unfinished(out) if out.is_dir() else []:
         them = "1 run" if len(left) == 1 else f"{len(left)} runs"
         print(f"{them} in {out} ended without saying so; megabar recover {out} mends that", file=sys.stderr)
 

@@ -20,6 +20,6 @@ def runs(
 
     shown = table("run", "begun", "experiment", "sample", "ended as", "folder", title=f"runs in {out}")
     for entry in find_runs(out, query):
-        shown.add_row(entry.uid[:8], entry.begun, entry.experiment, entry.sample, entry.exit_status, str(entry.folder))
+        shown.add_row(entry.uid[:8], entry.begun, entry.experiment, entry.sample, entry.exit_status, entry.folder.name)
     Console().print(shown)
     return 0

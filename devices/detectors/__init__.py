@@ -20,6 +20,7 @@ class Detector(Readable[Any], Protocol):
         ...
 
 
+@runtime_checkable
 class EnergyDispersiveDetector(Detector, Protocol):
     """Elements with multichannel analysers.
 
@@ -28,9 +29,14 @@ class EnergyDispersiveDetector(Detector, Protocol):
     `_azimuth` (deg), each (n_elements,).
     """
 
+    spectra: Readable[Any]
 
+
+@runtime_checkable
 class Camera(Detector, Protocol):
     """An imaging detector: reads `<name>_image` (n_rows, n_columns) and `<name>_exposure` (s).
 
     Its configuration holds `<name>_pixel_size` in um at the sample.
     """
+
+    image: Readable[Any]

@@ -54,6 +54,8 @@ class AreaDetectorCamera(EpicsInstrument):
 
     def __init__(self, *, pixel_um: float, shape: tuple[int, int] = (512, 512), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not (isinstance(pixel_um, int | float) and 0.0 < pixel_um < np.inf):
+            raise ValueError(f"pixel_um = {pixel_um!r}; accepted is a size above 0")
         self.image.put(np.zeros(shape, np.uint16))
         self.pixel_size.put(float(pixel_um), timestamp=self.clock.time())
 

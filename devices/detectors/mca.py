@@ -74,7 +74,10 @@ class MultiElementDetector(EpicsInstrument):
         super().__init__(**kwargs)
         if len(azimuths_deg) != N_ELEMENTS:
             raise ValueError(f"azimuths_deg has {len(azimuths_deg)} values; accepted is one for each of {N_ELEMENTS}")
-        self.azimuth.put(np.array(azimuths_deg, dtype=float), timestamp=self.clock.time())
+        azimuths = np.array(azimuths_deg, dtype=float)
+        if not np.all(np.isfinite(azimuths)):
+            raise ValueError(f"azimuths_deg = {list(azimuths_deg)}; accepted are finite numbers")
+        self.azimuth.put(azimuths, timestamp=self.clock.time())
 
     def acquire(self) -> Steps:
         """The job of `trigger`."""

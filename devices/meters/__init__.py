@@ -10,6 +10,8 @@ class Voltmeter(Readable[Any], Protocol):
     """A voltmeter that reads `<name>_emf` (V) and `<name>_cold_junction` (deg C); `trigger` measures."""
 
     name: str
+    emf: Readable[Any]
+    cold_junction: Readable[Any]
 
     def trigger(self) -> Status:
         """Measure."""

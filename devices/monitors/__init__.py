@@ -22,6 +22,7 @@ class RateMonitor(Readable[Any], Protocol):
     """A monitor of the incident beam: reads `<name>_rate` in counts/s."""
 
     name: str
+    rate: Readable[Any]
 
     def trigger(self) -> Status:
         """Fetch the rate."""

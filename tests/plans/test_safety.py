@@ -1,5 +1,6 @@
 """Hazardous devices are made safe on every way out, in order, whatever fails."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,36 @@ def test_heater_goes_before_press_and_shutter(engine: RunEngine) -> None:
     engine(made_safe(simple(), devices, report()))
     assert done == ["furnace", "press", "shutter"]
     assert all(isinstance(device, Hazardous) for device in devices)
+
+
+def test_a_move_that_fails_because_it_was_ended_is_not_the_failure_of_a_step(engine: RunEngine) -> None:
+    """Holding a press fails the ramp that was under way; the shutter, which closes meanwhile, is confirmed."""
+    done: list[str] = []
+    ramp, closed = Status(), Status()
+
+    class Ramp:
+        name, parent = "ramp", None
+
+        def set(self, value: float) -> Status:
+            return ramp
+
+    class Press(Device):
+        def _act(self) -> Status:
+            ramp.set_exception(RuntimeError("the feedback is off"))
+            return super()._act()
+
+    class Shutter(Device):
+        def _act(self) -> Status:
+            done.append(self.name)
+            threading.Timer(0.1, closed.set_finished).start()
+            return closed
+
+    said = report()
+    plan = simple(lambda: bps.abs_set(Ramp(), 1.0, group="load"), lambda: bps.null())
+    engine(made_safe(plan, [Press("press", "pressure", done), Shutter("shutter", "radiation", done)], said))
+    assert closed.done
+    assert said.lines == ["CONFIRMED press: off", "CONFIRMED shutter: off"]
+    assert done == ["press", "shutter"]
 
 
 @pytest.mark.parametrize("how", ["raises", "status", "hangs"])

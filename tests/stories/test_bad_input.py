@@ -93,6 +93,41 @@ def test_setpoint_beyond_a_limit_of_the_rig_is_refused_before_anything_moves(meg
     assert not list(out.glob("*")), "nothing is left of a run that never began"
 
 
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        ('[roles]\npress = "furnace"\n', ("role press", "Eurotherm3504", "accepted is a Press")),
+        ('[roles]\ncamera = "detector"\n', ("role camera", "MultiElementDetector", "accepted is a Camera")),
+        ('[roles]\nbogus = "press"\n', ("roles.bogus", "accepted are camera")),
+    ],
+)
+def test_a_role_that_is_filled_by_the_wrong_kind_is_refused(megabar, tmp_path: Path, added: str, words) -> None:
+    rig = Path(altered(tmp_path))
+    rig.write_text(rig.read_text() + "\n" + added)
+    out = tmp_path / "runs"
+    said = one_line(megabar("run", "deformation", "--simulate", "--rig", str(rig), "--out", str(out)))
+    assert all(word in said for word in words)
+    assert not list(out.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("180.0, 270.0]", "180.0, nan]", ("instruments.detector", "azimuths_deg", "finite")),
+        ("load = [0.0, 9.5]", "load = [0.0, true]", ("line", "limits", "a number is accepted")),
+        ("megabar.devices.furnaces.eurotherm:Eurotherm3504", "os:system", ("os:system", "class of Instrument")),
+        ("title =", "tilte =", ("tilte", "did you mean 'title'")),
+    ],
+)
+def test_what_a_rig_says_wrong_is_named(megabar, tmp_path: Path, old: str, new: str, words: tuple[str, ...]) -> None:
+    said = one_line(megabar("check", altered(tmp_path, (old, new)), "--simulate"))
+    assert all(word in said for word in words)
+
+
+def test_parameters_without_an_experiment_are_refused(megabar) -> None:
+    assert "--set strain" in one_line(megabar("check", "d111", "--set", "strain=0.1"))
+
+
 ONE_METER = """\
 title = "one meter"
 
