@@ -9,13 +9,17 @@ class Interrupts:
     """Raises KeyboardInterrupt at the first signal: what was begun is ended, and no child is left.
 
     Whoever asks again changes nothing, and nobody is heard once it is `deaf`. Takes the place of what heard the signals
-    before; to be made in the main thread.
+    before, until `restore`; to be made in the main thread.
     """
 
     def __init__(self) -> None:
         self.asked = self.deaf = False
-        for number in SIGNALS:
-            signal.signal(number, self._hear)
+        self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+
+    def restore(self) -> None:
+        """Let those hear the signals who did before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def check(self) -> None:
         """Raises KeyboardInterrupt where somebody has asked for it and a library has swallowed it."""

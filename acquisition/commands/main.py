@@ -33,29 +33,35 @@ app.command("recover")(recover.recover)
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit: 0 for success, 1 for a failed run, 2 for bad input."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small arrays: a pool of threads spins beside the instruments
-    interrupts = Interrupts() if arguments is None else None
+    interrupts = Interrupts()
     try:
-        code = app(arguments, standalone_mode=False)
-        if code == INTERRUPTED:
-            code = _say("interrupted", 1)
+        code = _run(arguments, interrupts)
+    finally:
+        interrupts.deaf = True  # all is done
+        if arguments is not None:  # called by a program that goes on
+            interrupts.restore()
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None, interrupts: Interrupts) -> int:
+    """The exit code."""
+    try:
+        code = app(arguments, standalone_mode=False, obj=interrupts) or 0
     except InputError as error:
-        code = _say(error, 2)
+        return _say(error, 2)
     except SimulatorEnded as error:
-        code = _say(error, 1)
+        return _say(error, 1)
     except typer.Abort:
-        code = _say("interrupted", 1)
+        return _say("interrupted", 1)
     except BrokenPipeError:
-        code = 1
+        return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # what typer (or the click in it) says of the command's words
-            code = _say(error.format_message(), 2)
-        elif interrupts is not None and interrupts.asked:  # which a library has taken for an error of its own
-            code = _say("interrupted", 1)
-        else:
-            raise
-    if interrupts is not None:
-        interrupts.deaf = True  # all is done
-    sys.exit(code or 0)
+            return _say(error.format_message(), 2)
+        if interrupts.asked:  # which a library has taken for an error of its own
+            return _say("interrupted", 1)
+        raise
+    return _say("interrupted", 1) if code == INTERRUPTED else int(code)
 
 
 def _say(what: object, code: int) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment; see megabar list.")],
     rig: RigName = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Rehearse on simulated instruments.")] = False,
@@ -52,12 +53,11 @@ def run(
         simulation = None if process is None else Simulation(the_rig, seed or 0, world=world, process=process)
         _offer_recovery(out)
         folder = _new_folder(out, chosen.name)
-        interrupts = Interrupts()
         try:
             with Derivation("export") as export, Derivation("report") as report:
                 later = [export, report]
                 outcome = _execute(
-                    chosen, the_rig, parameters, folder, simulation, seed, later, interrupts, quiet=as_json
+                    chosen, the_rig, parameters, folder, simulation, seed, later, context.obj, quiet=as_json
                 )
                 export.make(folder, folder / f"{outcome.experiment}.nxs")
                 report.make(folder, folder / "report.png")
