@@ -23,6 +23,8 @@ class Ring:
 
     psi: angle between diffraction vector and compression axis. `tilt_deg`: angle between the plane normal and the
     crystal's texture axis (0 for a 00l ring of a crystal whose c axis turns). Points that are no number are left out.
+    `spurious` (n,): relative change of the intensities that is not texture, one standard uncertainty of it for all
+    rings together.
     """
 
     psi_deg: Floats
@@ -30,6 +32,7 @@ class Ring:
     error: Floats
     tilt_deg: float = 0.0
     name: str = ""
+    spurious: Floats | None = None
 
 
 def march_dollase(angle_deg: ArrayLike, r: float) -> Floats:
@@ -130,6 +133,7 @@ def fit_texture(rings: Sequence[Ring]) -> Estimate:
 
     Returns names `march_r`, `texture_index`, then `scale_<name or number>` for each ring. Errors are enlarged by the
     square root of the reduced chi squared where that is above 1 (grains make rings spotty beyond counting noise).
+    Systematic terms of r and the index: what the rings' `spurious` changes make.
 
     Raises:
         ValueError: no ring, or too few good points for r and the scales.
@@ -146,11 +150,13 @@ def fit_texture(rings: Sequence[Ring]) -> Estimate:
     r = math.exp(ln_r)
     chi2_red = stack.chi2(ln_r) / dof
     covariance = stack.covariance(ln_r) * max(chi2_red, 1.0)
+    spurious = np.zeros_like(covariance)
+    spurious[0, 0] = stack.spurious_ln_r(ln_r) ** 2
     return Estimate(
         names=("march_r", "texture_index", *(f"scale_{ring.name or i}" for i, ring in enumerate(data))),
         values=np.array([r, texture_index(r), *stack.scales(ln_r)]),
         covariance=_with_index(covariance, ln_r),
-        systematic=np.zeros(len(data) + 2),
+        systematic=np.sqrt(np.diag(_with_index(spurious, ln_r))),
         units=("", "", *("" for _ in data)),
         model="March-Dollase, axial",
         chi2_red=chi2_red,
@@ -182,7 +188,8 @@ def _usable(ring: Ring) -> Ring:
     if not psi.shape == intensity.shape == error.shape:
         raise ValueError(f"ring {ring.name}: {psi.size} angles, {intensity.size} intensities, {error.size} errors")
     good = np.isfinite(psi) & np.isfinite(intensity) & np.isfinite(error) & (error > 0.0)
-    return Ring(psi[good], intensity[good], error[good], ring.tilt_deg, ring.name)
+    spurious = np.zeros_like(psi) if ring.spurious is None else np.nan_to_num(np.ravel(ring.spurious))
+    return Ring(psi[good], intensity[good], error[good], ring.tilt_deg, ring.name, spurious[good])
 
 
 class _Stack:
@@ -192,6 +199,7 @@ class _Stack:
         self._cosine2 = np.concatenate([_cone_cosine2(ring.psi_deg, ring.tilt_deg) for ring in rings])
         self._error = np.concatenate([ring.error for ring in rings])
         self._weighted = np.concatenate([ring.intensity for ring in rings]) / self._error
+        self._spurious = np.concatenate([ring.spurious for ring in rings if ring.spurious is not None])
         self._sizes = [ring.psi_deg.size for ring in rings]
         self._starts = np.cumsum([0, *self._sizes[:-1]])
 
@@ -226,12 +234,23 @@ class _Stack:
 
     def covariance(self, ln_r: float) -> Floats:
         """Covariance (1 + n_rings, ...) of (ln r, scales) from the Jacobian. Raises ValueError where it has none."""
+        jacobian = self._jacobian(ln_r)
+        try:
+            return np.asarray(np.linalg.inv(jacobian.T @ jacobian), dtype=float)
+        except np.linalg.LinAlgError:
+            raise ValueError("texture: the rings do not determine r (all at one angle psi)") from None
+
+    def spurious_ln_r(self, ln_r: float) -> float:
+        """How far ln r moves when all intensities change by what is not texture, to first order."""
+        if not self._spurious.any():
+            return 0.0
+        change = np.repeat(self.scales(ln_r), self._sizes) * self._shape(ln_r) * self._spurious
+        return float((self.covariance(ln_r) @ (self._jacobian(ln_r).T @ change))[0])
+
+    def _jacobian(self, ln_r: float) -> Floats:
         slope = (self._shape(ln_r + _STEP) - self._shape(ln_r - _STEP)) / (2.0 * _STEP)
         ring = np.repeat(np.arange(len(self._sizes)), self._sizes)
         jacobian = np.zeros((ring.size, 1 + len(self._sizes)))
         jacobian[:, 0] = np.repeat(self.scales(ln_r), self._sizes) * slope
         jacobian[np.arange(ring.size), 1 + ring] = self._shape(ln_r)
-        try:
-            return np.asarray(np.linalg.inv(jacobian.T @ jacobian), dtype=float)
-        except np.linalg.LinAlgError:
-            raise ValueError("texture: the rings do not determine r (all at one angle psi)") from None
+        return jacobian

@@ -268,11 +268,24 @@ class Results(LiveAnalysis):
                 return math.nan, math.nan, math.nan
             return mean_rate(part, span)
         part = owner.series(quantity)
+        if quantity == "texture_index":
+            return plain_mean(part.within(*span))
         try:
             mean = window_average(part.time_s, part.value, part.error, part.systematic, span, self.quantities[quantity])
         except ValueError:  # nothing of it was measured in the window
             return math.nan, math.nan, math.nan
         return mean.value, mean.error, mean.systematic
+
+
+def plain_mean(part: Series) -> tuple[float, float, float]:
+    """Mean of a quantity that grows with the square of another, as the texture index with strain, and its two errors.
+
+    Its error grows with its value, so that weights would prefer low values, and a straight line would miss its bend.
+    """
+    if not len(part):
+        return math.nan, math.nan, math.nan
+    error = float(np.sqrt(np.mean(part.error**2) / len(part)))
+    return float(part.value.mean()), error, float(part.systematic.mean())
 
 
 def mean_rate(part: Series, span: tuple[float, float]) -> tuple[float, float, float]:

@@ -180,6 +180,10 @@ class Stress(PatternResult):
         return None if stress is None else with_names(stress, self.quantities)
 
 
+SPECTRUM_SLOPE = 3.0
+"""d ln I / d ln E of the white beam and the detectors is between this and its negative, about (not verified)."""
+
+
 class Texture(PatternResult):
     """March-Dollase r and texture index of the sample's c axes, relative to the pattern before the deformation."""
 
@@ -190,22 +194,34 @@ class Texture(PatternResult):
     def __init__(self, patterns: Patterns) -> None:
         super().__init__(patterns)
         self._reference: tuple[np.ndarray, np.ndarray] | None = None
+        self._reference_kev: np.ndarray | None = None
         self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._last_kev: np.ndarray | None = None
 
     def reduce(self, stream: str, event: Mapping[str, Any], time_s: float) -> Estimate | None:
         """Texture from one pattern; the last one before the reference radiographs counts as untextured."""
         if stream == "reference":
-            self._reference = self._last
+            self._reference, self._reference_kev = self._last, self._last_kev
             return None
         iron = self.patterns.reduced().spacings.of_phase(HCP_IRON)
         rates = self.patterns.live_time_s[:, None]
         self._last = iron.intensity / rates, iron.intensity_error / rates
-        if self._reference is None:
+        self._last_kev = iron.energy_kev
+        if self._reference is None or self._reference_kev is None:
             return None
+        # stress moves lines along the incident spectrum, more or less by azimuth, as texture would change them
+        spurious = SPECTRUM_SLOPE * np.log(iron.energy_kev / self._reference_kev)
         intensity, error = relative_to(*self._last, *self._reference)
         psi_deg = np.degrees(iron.elements.psi_rad)
         rings = [
-            Ring(psi_deg, intensity[:, i], error[:, i], plane_tilt(line.hkl, AXIAL_RATIO), _text(line.hkl))
+            Ring(
+                psi_deg,
+                intensity[:, i],
+                error[:, i],
+                plane_tilt(line.hkl, AXIAL_RATIO),
+                _text(line.hkl),
+                spurious[:, i],
+            )
             for i, line in enumerate(iron.lines)
             if np.isfinite(intensity[:, i]).sum() >= 4
         ]
@@ -214,7 +230,7 @@ class Texture(PatternResult):
         return replace(
             estimate,
             covariance=estimate.covariance * (1.0 - share),
-            systematic=np.sqrt(np.diag(estimate.covariance) * share),
+            systematic=np.sqrt(np.diag(estimate.covariance) * share + estimate.systematic**2),
         )
 
     def _share_of_reference(self) -> float:

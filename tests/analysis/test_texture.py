@@ -145,3 +145,17 @@ def test_data_that_cannot_give_r_are_refused():
         texture.fit_texture([Ring(psi, np.eye(10)[0] * 100, np.full(10, 0.01))])
     with pytest.raises(ValueError, match="positive"):
         texture.march_dollase(0.0, -1.0)
+
+
+def test_what_is_not_texture_is_a_systematic_error_of_its_size():
+    psi = np.linspace(0.0, 180.0, 10)
+    rings = []
+    for tilt, name in ((0.0, "002"), (90.0, "100"), (61.0, "101")):
+        shape = texture.ring_density(psi, tilt, 0.9)
+        spurious = 0.01 * np.cos(np.radians(psi)) ** 2
+        rings.append(Ring(psi, 100.0 * shape * (1.0 + spurious), np.full(10, 0.1), tilt, name, spurious))
+    fitted = texture.fit_texture(rings)
+    assert fitted.systematic[0] == pytest.approx(abs(fitted.values[0] - 0.9), rel=0.1)
+    assert fitted.systematic[1] == pytest.approx(abs(fitted.values[1] - texture.texture_index(0.9)), rel=0.1)
+    without = [Ring(ring.psi_deg, ring.intensity, ring.error, ring.tilt_deg, ring.name) for ring in rings]
+    assert texture.fit_texture(without).systematic[0] == 0.0
