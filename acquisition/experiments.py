@@ -24,6 +24,9 @@ from ..plans.parameters import Parameters, unit_of
 from .errors import InputError
 from .rig import Rig
 
+DWELL_S = 120.0
+"""How long a plan may go without a message unless its module has a function `dwell_s`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -37,6 +40,8 @@ class Experiment:
     analyses: Callable[[Mapping[str, str], Parameters], Sequence[LiveAnalysis]]
     figures: Sequence[Mapping[str, str]]
     expected_duration_s: Callable[[Any], float]
+    dwell_s: Callable[[Any], float]
+    """How long the plan may go without a message before it is taken to hang."""
     rig: str
 
     @property
@@ -102,6 +107,7 @@ def _experiment(name: str, plan_module: types.ModuleType, live_module: types.Mod
         analyses=live_module.analyses,
         figures=live_module.FIGURES,
         expected_duration_s=plan_module.expected_duration_s,
+        dwell_s=getattr(plan_module, "dwell_s", lambda parameters: DWELL_S),
         rig=plan_module.RIG,
     )
 

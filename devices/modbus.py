@@ -4,6 +4,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from .errors import GarbledReply, LinkTimeout, Refused
 from .visa import StreamLink
@@ -53,6 +54,28 @@ class ModbusLink(StreamLink):
             self.dirty = True
             raise GarbledReply(f"{self.name}: register {command.address} was not echoed")
 
+    def port(self) -> dict[str, Any]:
+        """Frames that end where their checksum closes."""
+        return {**super().port(), "kind": "rtu"}
+
+    def command_words(self, command: Register, value: float) -> str:
+        """The bytes, in hexadecimal."""
+        counts = round(value * command.scale) & 0xFFFF
+        return self._request(WRITE_SINGLE, struct.pack(">HH", command.address, counts)).hex()
+
+    def query_words(self, query: Register) -> str:
+        """The bytes, in hexadecimal."""
+        return self._request(READ_HOLDING, struct.pack(">HH", query.address, 1)).hex()
+
+    def setpoint_words(self, command: Register) -> dict[str, Any]:
+        """Function, address and scale."""
+        number = {"scale": command.scale, "signed": command.signed}
+        return {"function": WRITE_SINGLE, "address": command.address, **number}
+
+    def _request(self, function: int, body: bytes) -> bytes:
+        frame = struct.pack(">BB", self.unit, function) + body
+        return frame + checksum(frame)
+
     def _read(self, first: int, count: int) -> tuple[int, ...]:
         reply = self._transact(READ_HOLDING, struct.pack(">HH", first, count), 1 + 2 * count)
         if reply[0] != 2 * count:
@@ -63,8 +86,7 @@ class ModbusLink(StreamLink):
     def _transact(self, function: int, body: bytes, reply_length: int) -> bytes:
         """Send one request and return the reply's data. Raises Refused for a Modbus exception."""
         self.ready()
-        request = struct.pack(">BB", self.unit, function) + body
-        self.send(request + checksum(request))
+        self.send(self._request(function, body))
         try:
             head = self.receive(2)
             rest = self.receive(3 if head[1] & 0x80 else reply_length + 2)
