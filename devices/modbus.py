@@ -9,7 +9,8 @@ from typing import Any
 from .errors import GarbledReply, LinkTimeout, Refused
 from .visa import StreamLink
 
-READ_HOLDING, WRITE_SINGLE = 3, 6
+READ_COILS, READ_HOLDING, WRITE_COIL, WRITE_SINGLE = 1, 3, 5, 6
+COIL_ON, COIL_OFF = 0xFF00, 0x0000
 EXCEPTIONS = {1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure"}
 
 
@@ -20,6 +21,18 @@ class Register:
     address: int
     scale: float = 1.0
     signed: bool = True
+
+
+@dataclass(frozen=True, order=True)
+class Coil:
+    """One output that is on or off.
+
+    Where `scale` is above zero, a number is written instead, as in a register: function 5 knows only on and off, and
+    some makers put a time there.
+    """
+
+    address: int
+    scale: float = 0.0
 
 
 def checksum(frame: bytes) -> bytes:
@@ -33,26 +46,36 @@ def checksum(frame: bytes) -> bytes:
 
 
 class ModbusLink(StreamLink):
-    """The master of one slave (unit 1). `fetch` and `assign` take `Register`s."""
+    """The master of one slave (unit 1). `fetch` and `assign` take `Register`s and `Coil`s."""
 
     unit = 1
 
-    def fetch(self, queries: Sequence[Register]) -> list[float]:
-        """The registers' values in the units of their quantity; neighbours are read in one transaction."""
-        values: dict[int, int] = {}
-        for first, count in _blocks(sorted({register.address for register in queries})):
-            values.update(enumerate(self._read(first, count), start=first))
-        return [_decode(values[register.address], register) for register in queries]
+    def fetch(self, queries: Sequence[Register | Coil]) -> list[float]:
+        """Registers in the units of their quantity, coils as 0 or 1; neighbours are read in one transaction."""
+        words: dict[int, int] = {}
+        bits: dict[int, int] = {}
+        for first, count in _blocks(sorted({query.address for query in queries if isinstance(query, Register)})):
+            words.update(enumerate(self._read(first, count), start=first))
+        for first, count in _blocks(sorted({query.address for query in queries if isinstance(query, Coil)})):
+            bits.update(enumerate(self._read_coils(first, count), start=first))
+        return [
+            _decode(words[query.address], query) if isinstance(query, Register) else float(bits[query.address])
+            for query in queries
+        ]
 
-    def assign(self, command: Register, value: float) -> None:
-        """Write one register. Raises Refused, LinkError."""
-        counts = round(value * command.scale)
-        if not -0x8000 <= counts <= 0xFFFF:
-            raise Refused(f"{self.name}: {value:g} does not fit register {command.address}")
+    def assign(self, command: Register | Coil, value: float) -> None:
+        """Write one register or coil. Raises Refused, LinkError."""
+        function, counts = WRITE_SINGLE, COIL_ON if value else COIL_OFF
+        if command.scale:
+            counts = round(value * command.scale)
+        if not (-0x8000 if isinstance(command, Register) else 0) <= counts <= 0xFFFF:
+            raise Refused(f"{self.name}: {value:g} does not fit {type(command).__name__.lower()} {command.address}")
+        if isinstance(command, Coil):
+            function = WRITE_COIL
         body = struct.pack(">HH", command.address, counts & 0xFFFF)
-        if self._transact(WRITE_SINGLE, body, 4) != body:
+        if self._transact(function, body, 4) != body:
             self.dirty = True
-            raise GarbledReply(f"{self.name}: register {command.address} was not echoed")
+            raise GarbledReply(f"{self.name}: {type(command).__name__.lower()} {command.address} was not echoed")
 
     def port(self) -> dict[str, Any]:
         """Frames that end where their checksum closes."""
@@ -83,6 +106,15 @@ class ModbusLink(StreamLink):
             raise GarbledReply(f"{self.name}: {reply[0]} bytes of registers instead of {2 * count}")
         return struct.unpack(f">{count}H", reply[1:])
 
+    def _read_coils(self, first: int, count: int) -> list[int]:
+        n_bytes = (count + 7) // 8
+        reply = self._transact(READ_COILS, struct.pack(">HH", first, count), 1 + n_bytes)
+        if reply[0] != n_bytes:
+            self.dirty = True
+            raise GarbledReply(f"{self.name}: {reply[0]} bytes of coils instead of {n_bytes}")
+        packed = int.from_bytes(reply[1:], "little")
+        return [packed >> i & 1 for i in range(count)]
+
     def _transact(self, function: int, body: bytes, reply_length: int) -> bytes:
         """Send one request and return the reply's data. Raises Refused for a Modbus exception."""
         self.ready()
@@ -110,5 +142,7 @@ def _decode(counts: int, register: Register) -> float:
 
 def _blocks(addresses: list[int]) -> list[tuple[int, int]]:
     """Runs of neighbouring addresses (gaps of up to four are read along) as (first, count)."""
+    if not addresses:
+        return []
     breaks = [0, *(i for i, (a, b) in enumerate(pairwise(addresses), start=1) if b - a > 5), len(addresses)]
     return [(addresses[i], addresses[j - 1] - addresses[i] + 1) for i, j in pairwise(breaks)]

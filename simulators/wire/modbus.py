@@ -8,8 +8,10 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+READ_COILS: Final = 1
 READ_HOLDING: Final = 3
 READ_INPUT: Final = 4
+WRITE_COIL: Final = 5
 WRITE_SINGLE: Final = 6
 WRITE_MULTIPLE: Final = 16
 
@@ -22,6 +24,8 @@ BROADCAST: Final = 0
 FIXED_LENGTH: Final = 8  # address, function, two words, checksum
 MAX_FRAME: Final = 256
 MAX_READ, MAX_WRITE = 125, 123
+MAX_COILS: Final = 2000
+FIXED: Final = (READ_COILS, READ_HOLDING, READ_INPUT, WRITE_COIL, WRITE_SINGLE)
 
 
 class ModbusException(Exception):
@@ -63,7 +67,7 @@ def from_word(word: int, decimals: int) -> float:
 
 
 class RtuSlave:
-    """The base of simulated slaves: a subclass has registers, this class has the frames.
+    """The base of simulated slaves: a subclass has registers, coils or both, this class has the frames.
 
     Addressed to somebody else, or with a wrong checksum: no reply. A broadcast is carried out without a reply.
     """
@@ -90,12 +94,20 @@ class RtuSlave:
     def write_register(self, register: int, word: int) -> None:
         """Write a word that has been checked."""
 
+    def read_coil(self, coil: int) -> bool:
+        """Whether a coil is on. Raises ModbusException; a slave without coils does not know the function."""
+        raise ModbusException(ILLEGAL_FUNCTION)
+
+    def write_coil(self, coil: int, word: int) -> None:
+        """Act on what is written to a coil: FF00 is on, 0000 is off. Raises ModbusException, as `read_coil`."""
+        raise ModbusException(ILLEGAL_FUNCTION)
+
     def take_message(self, buffer: bytearray) -> bytes | None:
         """One complete frame with a good checksum; others are left to end with a pause."""
         length = FIXED_LENGTH
         if len(buffer) > 6 and buffer[1] == WRITE_MULTIPLE:
             length = 9 + buffer[6]
-        known = len(buffer) > 1 and buffer[1] in (READ_HOLDING, READ_INPUT, WRITE_SINGLE, WRITE_MULTIPLE)
+        known = len(buffer) > 1 and buffer[1] in (*FIXED, WRITE_MULTIPLE)
         if not known or len(buffer) < length or crc16(buffer[: length - 2]) != buffer[length - 2 : length]:
             return None
         frame = bytes(buffer[:length])
@@ -118,11 +130,16 @@ class RtuSlave:
         return frame + crc16(frame)
 
     def _act(self, function: int, body: bytes) -> bytes:
-        if function not in (READ_HOLDING, READ_INPUT, WRITE_SINGLE, WRITE_MULTIPLE):
+        if function not in (*FIXED, WRITE_MULTIPLE):
             raise ModbusException(ILLEGAL_FUNCTION)
         if len(body) < 4:
             raise ModbusException(ILLEGAL_VALUE)
         first, second = struct.unpack(">HH", body[:4])
+        if function == READ_COILS:
+            return self._read_coils(first, second)
+        if function == WRITE_COIL:
+            self.write_coil(first, second)
+            return body[:4]
         if function in (READ_HOLDING, READ_INPUT):
             return self._read(first, second)
         if function == WRITE_SINGLE:
@@ -139,6 +156,13 @@ class RtuSlave:
             raise ModbusException(ILLEGAL_VALUE)
         words = [self.read_register(register) for register in range(first, first + count)]
         return struct.pack(f">B{count}H", 2 * count, *words)
+
+    def _read_coils(self, first: int, count: int) -> bytes:
+        if not 1 <= count <= MAX_COILS:
+            raise ModbusException(ILLEGAL_VALUE)
+        packed = sum(self.read_coil(first + i) << i for i in range(count))
+        n_bytes = (count + 7) // 8
+        return bytes([n_bytes]) + packed.to_bytes(n_bytes, "little")
 
     def _write(self, first: int, words: Sequence[int]) -> None:
         for register, word in enumerate(words, first):

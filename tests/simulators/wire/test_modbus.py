@@ -85,6 +85,8 @@ def test_several_registers_are_written(slave: Slave):
         ((3, *words(99, 1)), 3, 2),
         ((3, *words(108, 3)), 3, 2),
         ((6, *words(110, 1)), 6, 2),
+        ((1, *words(0, 1)), 1, 1),
+        ((5, *words(0, 0xFF00)), 5, 1),
         ((3, *words(100, 0)), 3, 3),
         ((3, *words(100, 126)), 3, 3),
         ((6, *words(100, 1001)), 6, 3),

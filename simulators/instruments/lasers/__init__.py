@@ -1,0 +1,1 @@
+"""Simulated lasers and their gates."""
