@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from bluesky import RunEngine
@@ -89,7 +90,7 @@ class Isolated:
 
 def _leave_terminal() -> None:
     """Let go of a terminal that is gone: whatever is written to it would fail."""
-    with open(os.devnull, "r+b") as nowhere:
+    with Path(os.devnull).open("r+b") as nowhere:
         for descriptor in (0, 1, 2):
             if os.isatty(descriptor):
                 os.dup2(nowhere.fileno(), descriptor)

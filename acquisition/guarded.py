@@ -1,10 +1,11 @@
 """What a guard is told of a rig: the declarations of its hazardous devices, put into the words of their lines."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..devices.instrument import Instrument, Setpoint
-from ..devices.safe_state import SafeAction, SafeState, Seen, Way
+from ..devices.safe_state import Beat, SafeAction, SafeState, Seen, Way
 from ..plans.safety import ORDER
 from .errors import InputError
 from .rig import Rig
@@ -39,8 +40,10 @@ def _port(rig: Rig, name: str, device: Instrument, factor: float) -> dict[str, A
         "stage": ORDER.index(device.hazard) if device.hazard else len(ORDER),
         "on_loss": on_loss,
         "ways": {way: _way(device, safe_state.ways[way], factor) for way in safe_state.ways},
-        "reads": [] if line["kind"] == "epics" else [device.link.query_words(q) for q in _queries(device, safe_state)],
-        "commands": [] if line["kind"] == "epics" else _commands(device, safe_state),
+        "reads": []
+        if line["kind"] == "epics"
+        else [device.link.query_words(device.locate(query)) for query in _queries(device, safe_state)],
+        "commands": [] if line["kind"] == "epics" else _commands(device, safe_state, factor),
         "watch": [
             {
                 **_check(device, watched.seen),
@@ -50,7 +53,7 @@ def _port(rig: Rig, name: str, device: Instrument, factor: float) -> dict[str, A
             }
             for watched in safe_state.watched
         ],
-        "kick": _kick(device, safe_state),
+        "kick": None if safe_state.beat is None else _kick(device, safe_state.beat, factor),
     }
 
 
@@ -91,29 +94,28 @@ def _actions(safe_state: SafeState) -> list[SafeAction]:
     return [action for way in safe_state.ways.values() for action in way.actions]
 
 
-def _commands(device: Instrument, safe_state: SafeState) -> list[dict[str, Any]]:
+def _commands(device: Instrument, safe_state: SafeState, factor: float) -> list[dict[str, Any]]:
     """What may pass: set-points within their limits, and declared commands as they are."""
     setpoints = [walk.item for walk in device.walk_signals() if isinstance(walk.item, Setpoint)]
     limited = [
         {
             "name": setpoint.name,
-            **device.link.setpoint_words(setpoint.command),
+            **words,
             "low": setpoint.limits[0],
             "high": setpoint.limits[1],
+            **({"rate_per_s": factor * setpoint.rise_per_s} if math.isfinite(setpoint.rise_per_s) else {}),
         }
         for setpoint in setpoints
-        if setpoint.command is not None
+        if setpoint.command is not None and (words := device.link.setpoint_words(device.locate(setpoint.command)))
     ]
     plain = [*safe_state.commands, *(pair for action in _actions(safe_state) for pair in action.commands)]
     exact = [
-        {"name": f"{device.name}: {command}", "exact": device.link.command_words(command, value)}
+        {"name": f"{device.name}: {command}", "exact": device.link.command_words(device.locate(command), value)}
         for command, value in plain
     ]
     return [*exact, *limited]
 
 
-def _kick(device: Instrument, safe_state: SafeState) -> dict[str, Any] | None:
-    if safe_state.beat is None:
-        return None
-    command, value, every_s = safe_state.beat
-    return {"send": device.link.command_words(device.locate(command), value), "every_s": every_s}
+def _kick(device: Instrument, beat: Beat, factor: float) -> dict[str, Any]:
+    value = beat.value * factor if beat.timed else beat.value
+    return {"send": device.link.command_words(device.locate(beat.command), value), "every_s": beat.every_s}

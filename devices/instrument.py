@@ -18,9 +18,6 @@ ATTEMPTS = 3
 """A question is asked again after a time-out or a garbled reply; a command never is."""
 
 
-AGAIN_S = 0.25
-"""Between two attempts at a safe action."""
-
 UNBOUNDED = (-math.inf, math.inf)
 
 
@@ -75,6 +72,8 @@ class Setpoint(Reading):
     ) -> None:
         super().__init__(query=command if query is None else query, **kwargs)
         self.command, self.allowed, self.tolerance = command, limits, tolerance
+        self.rise_per_s = math.inf
+        """How fast it may rise; for the guard, which knows nothing but what is declared."""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -212,24 +211,28 @@ class Instrument(Device):
 
     def _bring_about(self, action: SafeAction) -> Steps:
         """Command it, again and again, until it is seen. Raises Refused, LinkError."""
-        deadline = self.clock.monotonic() + action.within_s - AGAIN_S
+        deadline = self.clock.monotonic() + action.within_s - action.again_s
         queries = [self.locate(seen.query) for seen in action.seen]
         while True:
+            failure: Exception = Refused(f"{self.name}: {action.name}: it is not seen")
             try:
                 for command, value in action.commands:
                     self.link.tell(self.locate(command), value)
-                replies = self.link.fetch(queries)
-                astray = [seen for seen, reply in zip(action.seen, replies, strict=True) if not seen.holds(reply)]
-                if not astray:
-                    return
-                failure: Exception = Refused(f"{self.name}: {action.name}: {astray[0].name} is not seen")
             except NotPermitted:
                 raise
+            except (LinkError, Refused) as error:  # what counts is what is seen, whatever was answered
+                failure = error
+            try:
+                replies = self.link.fetch(queries)
+                astray = [seen.name for seen, reply in zip(action.seen, replies, strict=True) if not seen.holds(reply)]
+                if not astray:
+                    return
+                failure = Refused(f"{self.name}: {action.name}: {astray[0]} is not seen")
             except (LinkError, Refused, ValueError) as error:
                 failure = error
             if self.clock.monotonic() > deadline:
                 raise failure
-            yield AGAIN_S
+            yield action.again_s
 
     def _read_readings(self) -> tuple[Reading, ...]:
         """The readings that `read` answers with."""

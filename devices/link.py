@@ -83,7 +83,7 @@ class Link(ABC):
         raise NotImplementedError
 
     def setpoint_words(self, command: Any) -> dict[str, Any]:
-        """How a guard knows the commands of a set-point, and finds the value in them."""
+        """How a guard knows the commands of a set-point, and finds the value in them; empty where they have none."""
         raise NotImplementedError
 
     def submit(self, job: Job) -> JobStatus:

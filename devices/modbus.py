@@ -65,14 +65,10 @@ class ModbusLink(StreamLink):
 
     def assign(self, command: Register | Coil, value: float) -> None:
         """Write one register or coil. Raises Refused, LinkError."""
-        function, counts = WRITE_SINGLE, COIL_ON if value else COIL_OFF
-        if command.scale:
-            counts = round(value * command.scale)
-        if not (-0x8000 if isinstance(command, Register) else 0) <= counts <= 0xFFFF:
-            raise Refused(f"{self.name}: {value:g} does not fit {type(command).__name__.lower()} {command.address}")
-        if isinstance(command, Coil):
-            function = WRITE_COIL
-        body = struct.pack(">HH", command.address, counts & 0xFFFF)
+        try:
+            function, body = _write(command, value)
+        except ValueError as error:
+            raise Refused(f"{self.name}: {error}") from error
         if self._transact(function, body, 4) != body:
             self.dirty = True
             raise GarbledReply(f"{self.name}: {type(command).__name__.lower()} {command.address} was not echoed")
@@ -81,17 +77,20 @@ class ModbusLink(StreamLink):
         """Frames that end where their checksum closes."""
         return {**super().port(), "kind": "rtu"}
 
-    def command_words(self, command: Register, value: float) -> str:
+    def command_words(self, command: Register | Coil, value: float) -> str:
         """The bytes, in hexadecimal."""
-        counts = round(value * command.scale) & 0xFFFF
-        return self._request(WRITE_SINGLE, struct.pack(">HH", command.address, counts)).hex()
+        return self._request(*_write(command, value)).hex()
 
-    def query_words(self, query: Register) -> str:
+    def query_words(self, query: Register | Coil) -> str:
         """The bytes, in hexadecimal."""
-        return self._request(READ_HOLDING, struct.pack(">HH", query.address, 1)).hex()
+        function = READ_COILS if isinstance(query, Coil) else READ_HOLDING
+        return self._request(function, struct.pack(">HH", query.address, 1)).hex()
 
-    def setpoint_words(self, command: Register) -> dict[str, Any]:
-        """Function, address and scale."""
+    def setpoint_words(self, command: Register | Coil) -> dict[str, Any]:
+        """Function, address and scale; nothing for a coil that is on or off."""
+        if isinstance(command, Coil):
+            number = {"scale": command.scale, "signed": False}
+            return {"function": WRITE_COIL, "address": command.address, **number} if command.scale else {}
         number = {"scale": command.scale, "signed": command.signed}
         return {"function": WRITE_SINGLE, "address": command.address, **number}
 
@@ -132,6 +131,17 @@ class ModbusLink(StreamLink):
         if frame[1] & 0x80:
             raise Refused(f"{self.name}: {EXCEPTIONS.get(frame[2], f'exception {frame[2]}')} (function {function})")
         return frame[2:]
+
+
+def _write(command: Register | Coil, value: float) -> tuple[int, bytes]:
+    """Function and body of the request that writes `value`. Raises ValueError where it does not fit."""
+    counts = round(value * command.scale) if command.scale else COIL_ON if value else COIL_OFF
+    if not (-0x8000 if isinstance(command, Register) else 0) <= counts <= 0xFFFF:
+        raise ValueError(f"{value:g} does not fit {type(command).__name__.lower()} {command.address}")
+    return (
+        WRITE_COIL if isinstance(command, Coil) else WRITE_SINGLE,
+        struct.pack(">HH", command.address, counts & 0xFFFF),
+    )
 
 
 def _decode(counts: int, register: Register) -> float:

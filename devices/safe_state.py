@@ -58,13 +58,14 @@ class Watched:
 class SafeAction:
     """One action: `commands` as the link assigns them, in order, and what is `seen` within `within_s` of them.
 
-    Every command may be sent again and again: none toggles, none adds up.
+    Every command may be sent again, after `again_s`: none toggles, none adds up.
     """
 
     name: str
     commands: Sequence[tuple[Any, Any]]
     seen: Sequence[Seen]
     within_s: float
+    again_s: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,28 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """What keeps a watchdog in the instrument from dropping out: a command, sent every `every_s` of real time.
+
+    A `timed` one says in seconds how long the watchdog waits for the next.
+    """
+
+    command: Any
+    value: float
+    every_s: float
+    timed: bool = False
+
+
+@dataclass(frozen=True)
 class SafeState:
     """The ways of a device to safety by name (`off`, `hold`, `ramp`), the one that ends a run first.
 
-    `on_loss` is the way that is gone when the engine is lost, unless the rig says otherwise. `beat` keeps a watchdog
-    in the instrument from dropping out: a command, its value and the seconds between two.
+    `on_loss` is the way that is gone when the engine is lost, unless the rig says otherwise.
     """
 
     ways: Mapping[str, Way]
     on_loss: str
     watched: Sequence[Watched] = ()
-    beat: tuple[Any, Any, float] | None = None
+    beat: Beat | None = None
     commands: Sequence[tuple[Any, Any]] = field(default=())
     """Commands beside the declared set-points and safe actions that the engine needs, each with its one value."""

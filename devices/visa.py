@@ -212,8 +212,8 @@ class MessageLink(StreamLink):
 
     def setpoint_words(self, command: str) -> dict[str, Any]:
         """What stands before and after the value."""
-        head, _, rest = command.partition("{")
-        return {"head": head, "tail": rest.partition("}")[2]}
+        head, brace, rest = command.partition("{")
+        return {"head": head, "tail": rest.partition("}")[2]} if brace else {}
 
     def _exchange(self, message: str) -> str:
         self.send(message.encode("ascii") + self.terminator)

@@ -29,6 +29,7 @@ class EpicsPort:
         self.name, self.specification, self.address = name, specification, ""
         self._log, self._lost = log, lost
         self._circuit: Circuit | None = None
+        self.in_use = True
 
     async def start(self) -> None:
         """Connect, and find every record that will be needed. Raises OSError, TimeoutError."""

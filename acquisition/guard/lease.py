@@ -148,7 +148,7 @@ class Guard:
         self._dwell_s = self._bounded(message["dwell_s"])
         self._beaten = self._moved = self._armed_s = now()
         self._values.clear()
-        await asyncio.gather(*(self._beat(name) for name in self._kicked()))
+        await asyncio.gather(*(self._beat(name) for name in self._kicked() if self._ports[name].in_use))
         self._release_latch()
         for port in self._ports.values():
             port.open_to_engine()
@@ -301,7 +301,7 @@ class Guard:
         """Keep a watchdog from dropping out, as long as the lease is held."""
         kick = self._specification["ports"][name]["kick"]
         while kick is not None:
-            if self.armed:
+            if self.armed and self._ports[name].in_use:
                 await self._beat(name)
             await asyncio.sleep(kick["every_s"])
 

@@ -40,6 +40,8 @@ class Port(Protocol):
     specification: PortSpecification
     address: str
     """Where the engine reaches it; empty where it goes there by itself."""
+    in_use: bool
+    """Whether the engine, as far as the guard sees it, has done something that it has not made safe again."""
 
     async def start(self) -> None:
         """Open both ends; an instrument that does not answer is tried again later. Raises OSError."""
@@ -100,7 +102,9 @@ class StreamPort:
         self._instrument: Wire | None = None
         self._engine: Wire | None = None
         self._far_end = -1
-        self._armed = self._playing = False
+        self._armed = self._playing = self.in_use = False
+        ways = specification["ways"].values()
+        self._safe = {bytes.fromhex(m) for way in ways for action in way["actions"] for m in action["send"]}
         self._incoming = bytearray()
         self._requests: collections.deque[bytes] = collections.deque()
         self._turn = ""
@@ -144,7 +148,7 @@ class StreamPort:
     def open_to_engine(self) -> None:
         """The lease is held: commands pass."""
         self._words.limits.forget()
-        self._armed, self._playing = True, False
+        self._armed, self._playing, self.in_use = True, False, False
 
     def shut(self) -> None:
         """The lease is lost: drop the engine, and whatever it has not finished saying."""
@@ -201,14 +205,18 @@ class StreamPort:
             message = self._requests.popleft()
             judgement = self._words.judge(message)
             why = judgement.refused
-            if not why and not judgement.reads:
-                why = self._obstacle(self.name) if self._armed else "no engine holds the lease"
+            makes_safe = message in self._safe
+            if not why and not judgement.reads and not self._armed:
+                why = "no engine holds the lease"
+            elif not why and not judgement.reads and not makes_safe:
+                why = self._obstacle(self.name)
             if why:
                 self._log.write("refused", port=self.name, message=message.hex(), why=why)
                 self._to_engine(self._words.refusal(message))
                 continue
             if not judgement.reads:
                 self._log.sample(judgement.name, judgement.value)
+                self.in_use = not makes_safe
             try:
                 self._write(message)
             except OSError:

@@ -10,7 +10,7 @@ from ..epics import EpicsInstrument, RecordDevice
 from ..errors import LimitError, Refused
 from ..instrument import Reading, Setpoint
 from ..link import Steps
-from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
+from ..safe_state import Beat, SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
 
 MN_PER_TON: Final = 9.80665e-3
@@ -157,7 +157,9 @@ class GSECARSPress(EpicsInstrument):
     """
 
     hazard = "pressure"
-    safe_state = SafeState(ways={"hold": Way((HOLD,))}, on_loss="hold", watched=(LATCH,), beat=("Press_Lease", 1, 0.25))
+    safe_state = SafeState(
+        ways={"hold": Way((HOLD,))}, on_loss="hold", watched=(LATCH,), beat=Beat("Press_Lease", 1, 0.25)
+    )
 
     load = Cpt(
         Load,
