@@ -8,7 +8,7 @@ from ..devices.instrument import Instrument, Setpoint
 from ..devices.safe_state import Beat, SafeAction, SafeState, Seen, Way
 from ..plans.safety import ORDER
 from .errors import InputError
-from .rig import Rig
+from .rig import InterlockEntry, Rig
 
 
 def guarded_ports(rig: Rig, devices: Mapping[str, Instrument], *, factor: float = 1.0) -> dict[str, dict[str, Any]]:
@@ -16,7 +16,32 @@ def guarded_ports(rig: Rig, devices: Mapping[str, Instrument], *, factor: float 
     fast as life are shortened. Raises InputError.
     """
     entries = rig.content.instruments
-    return {name: _port(rig, name, device, factor) for name, device in devices.items() if entries[name].hazardous}
+    marked = [name for name in devices if entries[name].hazardous]
+    ports = {name: _port(rig, name, devices[name], factor) for name in marked}
+    for number, interlock in enumerate(rig.content.interlocks, start=1):
+        where = f"{rig.name}: interlock {number}"
+        if strange := [name for name in interlock.instruments if name not in entries]:
+            raise InputError(f"{where}: there is no instrument {strange[0]!r}; there are {', '.join(entries)}")
+        if depending := [name for name in interlock.instruments if name in ports]:
+            owner, watched = _interlock(where, interlock, devices, depending)
+            if owner not in ports:
+                raise InputError(f"{where}: {owner} must be marked hazardous too: the guard reads it")
+            ports[owner]["watch"].append(watched)
+    return ports
+
+
+def _interlock(
+    where: str, interlock: InterlockEntry, devices: Mapping[str, Instrument], depending: list[str]
+) -> tuple[str, dict[str, Any]]:
+    """Which instrument is asked, and what."""
+    owner, _, signal = interlock.reading.partition(".")
+    device = devices.get(owner)
+    readings = {} if device is None else {reading.dotted_name: reading for reading in device.readings()}
+    if device is None or signal not in readings:
+        known = ", ".join(f"{owner}.{name}" for name in readings) or ", ".join(devices)
+        raise InputError(f"{where}: reading = {interlock.reading!r}; accepted are {known}")
+    check = _check(device, Seen(signal, readings[signal].query, *interlock.between))
+    return owner, {**check, "every_s": interlock.every_s, "stale_s": interlock.stale_s, "while_on": depending}
 
 
 def _port(rig: Rig, name: str, device: Instrument, factor: float) -> dict[str, Any]:

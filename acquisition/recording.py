@@ -1,6 +1,6 @@
-"""Records the results of live analyses as streams of the same run."""
+"""Records the results of live analyses as streams of the same run, and what is about to be done to hazards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import bluesky.preprocessors as bpp
@@ -33,6 +33,30 @@ def recorded(plan: MsgGenerator[Any], analyses: Sequence[LiveAnalysis]) -> MsgGe
         return (yield message)
 
     return (yield from bpp.plan_mutator(plan, insert))
+
+
+def noted(plan: MsgGenerator[Any], note: Callable[[Mapping[str, Any]], None]) -> MsgGenerator[Any]:
+    """`plan`, with `note` told of every set-point of a hazardous device before it is sent.
+
+    What `note` raises is raised in the plan at that place, and nothing is sent.
+    """
+    failure: BaseException | None = None
+    answer: Any = None
+    while True:
+        try:
+            message = plan.send(answer) if failure is None else plan.throw(failure)
+        except StopIteration as end:
+            return end.value
+        failure = answer = None
+        try:
+            if message.command == "set" and getattr(message.obj.root, "hazard", ""):
+                note({"signal": message.obj.name, "value": message.args[0], "hazard": message.obj.root.hazard})
+            answer = yield message
+        except GeneratorExit:
+            plan.close()
+            raise
+        except BaseException as error:
+            failure = error
 
 
 def read_due(analyses: Sequence[LiveAnalysis]) -> MsgGenerator[None]:

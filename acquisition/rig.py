@@ -43,6 +43,18 @@ class InstrumentEntry(_Table):
     faults: list[dict[str, Any]] = Field([], description="faults on the simulated wire")
 
 
+class InterlockEntry(_Table):
+    """A reading of one guarded instrument on which others depend."""
+
+    reading: str = Field(description="instrument.signal; the instrument is one that is marked hazardous")
+    between: tuple[Number, Number] = Field(description="where it must lie, in the unit of the signal")
+    every_s: Annotated[Number, Field(gt=0)] = 0.25
+    stale_s: Annotated[Number, Field(gt=0)] = Field(2.0, description="how old the reading may be")
+    instruments: list[str] = Field(
+        min_length=1, description="what is not switched on, and is made safe, unless the reading is so"
+    )
+
+
 class WorldEntry(_Table):
     """The physics that the simulated instruments share."""
 
@@ -56,6 +68,7 @@ class RigFile(_Table):
     title: str
     instruments: dict[str, InstrumentEntry]
     roles: dict[str, str] = Field({}, description="role of an experiment: instrument that fills it")
+    interlocks: list[InterlockEntry] = []
     world: WorldEntry | None = None
 
 
@@ -127,7 +140,8 @@ def _complaint(path: Path, text: str, error: ValidationError) -> str:
 def _accepted(location: list[str]) -> list[str]:
     if not location:
         return list(RigFile.model_fields)
-    return list((WorldEntry if location[0] == "world" else InstrumentEntry).model_fields)
+    tables: dict[str, type[_Table]] = {"world": WorldEntry, "interlocks": InterlockEntry}
+    return list(tables.get(location[0], InstrumentEntry).model_fields)
 
 
 def _line_of(text: str, location: list[str]) -> int:

@@ -1,6 +1,7 @@
 """A session: a rig's devices on their links, an engine, and runs of experiments on them."""
 
 import dataclasses
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from .experiments import Experiment
 from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
-from .recording import recorded
+from .recording import noted, recorded
 from .rig import Rig, load_class
 from .simulation import Simulation
 
@@ -124,8 +125,8 @@ class Session:
             plan = experiment.plan(roles, results=results, parameters=parameters, md=start)
         except LimitError as error:
             raise InputError(str(error)) from error
-        plan = made_safe(plan, hazardous, report)
-        journal = Journal(folder, self.clock)
+        journal = Journal(folder, self.clock, durability=experiment.durability)
+        plan = made_safe(noted(plan, functools.partial(journal.note, "hazard")), hazardous, report)
         tail = _Tail()
         engine = make_engine(
             self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]

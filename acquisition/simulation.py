@@ -18,7 +18,7 @@ class Simulation:
     """A rig's world and simulated instruments in a process of their own, which may have been started beforehand.
 
     In discrete-event time (the default) `clock` owns the time of both processes; with `factor` both follow the wall
-    clock, that many times as fast.
+    clock, that many times as fast, and every byte is written to the file `trace`.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Simulation:
         *,
         world: Mapping[str, Any] | None = None,
         factor: float | None = None,
+        trace: Path | None = None,
         process: SimulatorProcess | None = None,
     ) -> None:
         description = _describe(rig, seed, world or {})
@@ -42,7 +43,7 @@ class Simulation:
             timing = {"shared": str(shared), "control": self._process.their_control, "core": self._core}
         else:
             self.clock = RealClock(factor)
-            timing = {"factor": factor, "start": self.clock.started}
+            timing = {"factor": factor, "start": self.clock.started, "trace": str(trace) if trace else None}
         try:
             self._process.tell({**description, "clock": timing})
         except SimulatorEnded:

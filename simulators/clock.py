@@ -53,11 +53,15 @@ class Clock(Protocol):
         """`n_bytes` have arrived, served or not."""
         ...
 
+    def trace(self, wire: str, direction: str, data: bytes) -> None:
+        """Bytes that came `in`, or go `out`, for whoever looks on."""
+
 
 class WallClock:
     """Simulated time that runs with the wall clock, `factor` times as fast: for other people's clients."""
 
-    def __init__(self, factor: float = 1.0, start: float | None = None) -> None:
+    def __init__(self, factor: float = 1.0, start: float | None = None, trace: str | None = None) -> None:
+        self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if trace else None
         self.factor = factor
         self._start = time.monotonic() if start is None else start
 
@@ -77,6 +81,11 @@ class WallClock:
 
     def received(self, wire: str, n_bytes: int) -> None:
         """Nothing to count."""
+
+    def trace(self, wire: str, direction: str, data: bytes) -> None:
+        """Write one line: seconds of the monotonic clock, wire, direction and the bytes, where a trace is kept."""
+        if self._trace is not None:
+            os.write(self._trace, f"{time.monotonic():.6f} {wire} {direction} {data.hex()}\n".encode())
 
 
 class GrantedClock:
@@ -126,6 +135,9 @@ class GrantedClock:
     def received(self, wire: str, n_bytes: int) -> None:
         """Count bytes that have arrived."""
         self._received[self._index[wire]] += n_bytes
+
+    def trace(self, wire: str, direction: str, data: bytes) -> None:
+        """Nothing: a rehearsal can be repeated."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Obey grants from now on, and report idleness; `loop` is a `GrantedLoop` of this clock."""

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ def simulate(
     seed: Seed = 1,
     set_: Set = None,
     factor: Annotated[float, typer.Option("--factor", min=0.01, max=1000.0, help="How much faster than life.")] = 1.0,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write every message there, with its time.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Serve a rig's instruments on loopback, for any client, until interrupted; prints their addresses."""
@@ -29,7 +33,7 @@ def simulate(
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
-    with Simulation(load_rig(rig), seed or 0, world=world, factor=factor) as simulation:
+    with Simulation(load_rig(rig), seed or 0, world=world, factor=factor, trace=trace) as simulation:
         if as_json:
             print(json.dumps({"rig": rig, "seed": seed, "addresses": simulation.addresses}), flush=True)
         else:

@@ -78,6 +78,7 @@ class Exchange:
     def receive(self, data: bytes) -> None:
         """Take bytes from the line, at once."""
         self._clock.received(self._instrument.name, len(data))
+        self._clock.trace(self._instrument.name, "in", data)
         self._n_received += len(data)
         self._buffer += data
         self._arrived.set()
@@ -138,6 +139,7 @@ class Exchange:
                 await self._clock.sleep(wait_s, self._instrument.name)
             if self._line.open and piece.data:
                 self._clock.sent(self._instrument.name, len(piece.data))
+                self._clock.trace(self._instrument.name, "out", piece.data)
                 self._line.write(piece.data)
 
     def _hang_up(self) -> None:

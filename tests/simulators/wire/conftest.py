@@ -8,6 +8,11 @@ import pytest
 class SteppingClock:
     """Time jumps by what is slept; every call is written down."""
 
+    factor = 1.0
+
+    def trace(self, wire: str, direction: str, data: bytes) -> None:
+        pass
+
     def __init__(self) -> None:
         self.now = 0.0
         self.calls: list[tuple] = []
