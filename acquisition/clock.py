@@ -33,27 +33,33 @@ MAIN = "main"
 
 
 class RealClock:
-    """Time on hardware."""
+    """Time on hardware; with a `factor`, of simulated instruments that run that many times as fast as life."""
 
     simulated = False
 
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self.started = time.monotonic()
+        """When simulated time began, for a simulator that shares it."""
+        self._epoch = time.time()
+
     def time(self) -> float:
         """Seconds since the Unix epoch."""
-        return time.time()
+        return time.time() if self.factor == 1.0 else self._epoch + self.monotonic()
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
-        return time.monotonic()
+        return (time.monotonic() - self.started) * self.factor
 
     def call_later(self, delay_s: float, name: str, function: Callable[[], None]) -> None:
         """Call `function` after `delay_s`, in a thread of its own."""
-        timer = threading.Timer(delay_s, function)
+        timer = threading.Timer(delay_s / self.factor, function)
         timer.daemon = True
         timer.start()
 
     def wait_readable(self, descriptor: int, timeout_s: float, actor: str) -> bool:
         """Whether bytes can be read within `timeout_s`."""
-        return bool(select.select([descriptor], [], [], max(0.0, timeout_s))[0])
+        return bool(select.select([descriptor], [], [], max(0.0, timeout_s / self.factor))[0])
 
     def block(self, event: threading.Event) -> None:
         """Wait for `event`."""

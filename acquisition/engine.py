@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from bluesky import RunEngine
 from bluesky.bundlers import RunBundler
@@ -18,8 +19,8 @@ from event_model import ComposeEvent, Event, EventModelValidationError
 
 from ..devices.clock import Clock
 from ..plans.safety import SafetyReport
-from .clock import SimulatedClock
-from .loop import SimulatedDuringTask, SimulatedLoop
+from .clock import RealClock, SimulatedClock
+from .loop import FastLoop, SimulatedDuringTask, SimulatedLoop
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 
@@ -28,6 +29,8 @@ def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
     """An engine for one run."""
     if isinstance(clock, SimulatedClock):
         engine = _Engine({}, loop=SimulatedLoop(clock), during_task=SimulatedDuringTask(clock), context_managers=[])
+    elif isinstance(clock, RealClock) and clock.factor != 1.0:
+        engine = _Engine({}, loop=FastLoop(clock), context_managers=[])
     else:
         engine = _Engine({}, context_managers=[])
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # the outcome tells what went wrong, once
@@ -85,27 +88,51 @@ class Isolated:
             self._observer = None
 
 
+def _leave_terminal() -> None:
+    """Let go of a terminal that is gone: whatever is written to it would fail."""
+    with Path(os.devnull).open("r+b") as nowhere:
+        for descriptor in (0, 1, 2):
+            if os.isatty(descriptor):
+                os.dup2(nowhere.fileno(), descriptor)
+
+
+class Progress:
+    """Counts the messages of a plan: a plan that makes none hangs."""
+
+    def __init__(self) -> None:
+        self._n_messages = 0
+
+    def __call__(self, message: Any) -> None:
+        """Take a message."""
+        self._n_messages += 1
+
+    def count(self) -> int:
+        """How many there were."""
+        return self._n_messages
+
+
 class aborts:
     """What aborts a run from outside: a signal, or simulated time that cannot go on.
 
     Once: the run is made safe, and closed with a stop document that says why; whoever asks again changes nothing. One
-    who asks before the plan has begun is heard when it begins. SIGINT, SIGTERM and SIGHUP are heard in the main thread
-    only. What the engine prints meanwhile goes to standard error.
+    who asks before the plan has begun is heard when it begins. Signals are heard in the main thread only. SIGHUP ends
+    nothing: the terminal is gone, and the run goes on without it. What the engine prints goes to standard error.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport) -> None:
         self._engine, self._clock, self._report = engine, clock, report
         self._ending = contextlib.ExitStack()
         self._asked = self._over = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._ending.enter_context(contextlib.redirect_stdout(sys.stderr))
         if isinstance(self._clock, SimulatedClock):
-            self._clock.on_failure = self._clock_failed
+            self._clock.on_failure = self.fail
         if threading.current_thread() is threading.main_thread():
             self._hear()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self._over = True
@@ -123,7 +150,7 @@ class aborts:
         self._ending.callback(listener.join)
         self._ending.callback(os.close, ours)
         self._ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(ours, warn_on_full_buffer=False))
-        for number in self.SIGNALS:
+        for number in (*self.SIGNALS, signal.SIGHUP):
             self._ending.callback(signal.signal, number, signal.signal(number, lambda *_: None))
         listener.start()
 
@@ -131,9 +158,12 @@ class aborts:
         while number := os.read(numbers, 1):
             if number[0] in self.SIGNALS:
                 self._ask(f"aborted by {signal.Signals(number[0]).name}")
+            elif number[0] == signal.SIGHUP:
+                _leave_terminal()
         os.close(numbers)
 
-    def _clock_failed(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
+        """Something without which the run cannot go on has failed."""
         self._report.failed = True
         self._ask(reason)
 

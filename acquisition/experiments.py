@@ -1,6 +1,7 @@
 """Experiments: a plan, its live analyses and the roles that a rig must fill, found by the name they share.
 
-`plans/NAME.py` holds the function `NAME`, a dataclass `Roles`, a class `Parameters` and the name of the shipped `RIG`;
+`plans/NAME.py` holds the function `NAME`, a dataclass `Roles`, a class `Parameters` and the name of the shipped `RIG`,
+and `DURABILITY = "event"` where each event must be on the disk before the next step ("group", at most 0.1 s, if not);
 `analysis/live/NAME.py` holds `analyses(names, parameters)`. Other packages add theirs with entry points: the group
 `megabar.plans` names a plan module, the group `megabar.live` the module of live analyses, under the same name.
 """
@@ -13,7 +14,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -23,6 +24,9 @@ from ..analysis.live.analysis import LiveAnalysis
 from ..plans.parameters import Parameters, unit_of
 from .errors import InputError
 from .rig import Rig
+
+DWELL_S = 120.0
+"""How long a plan may go without a message unless its module has a function `dwell_s`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,10 @@ class Experiment:
     analyses: Callable[[Mapping[str, str], Parameters], Sequence[LiveAnalysis]]
     figures: Sequence[Mapping[str, str]]
     expected_duration_s: Callable[[Any], float]
+    dwell_s: Callable[[Any], float]
+    """How long the plan may go without a message before it is taken to hang."""
     rig: str
+    durability: Literal["group", "event"] = "group"
 
     @property
     def role_names(self) -> tuple[str, ...]:
@@ -93,6 +100,9 @@ def check_roles(rig: Rig) -> None:
 
 
 def _experiment(name: str, plan_module: types.ModuleType, live_module: types.ModuleType) -> Experiment:
+    durability: Any = getattr(plan_module, "DURABILITY", "group")
+    if durability not in ("group", "event"):
+        raise InputError(f"{plan_module.__name__}.DURABILITY = {durability!r}; accepted are 'group' and 'event'")
     return Experiment(
         name=name,
         title=(plan_module.__doc__ or name).splitlines()[0],
@@ -102,7 +112,9 @@ def _experiment(name: str, plan_module: types.ModuleType, live_module: types.Mod
         analyses=live_module.analyses,
         figures=live_module.FIGURES,
         expected_duration_s=plan_module.expected_duration_s,
+        dwell_s=getattr(plan_module, "dwell_s", lambda parameters: DWELL_S),
         rig=plan_module.RIG,
+        durability=durability,
     )
 
 

@@ -3,9 +3,11 @@
 The folder of a run holds `run.journal`, one sealed line per document (`frames`), and `arrays.bin`, the arrays that
 would make those lines long. Both are only ever appended to; everything else about a run can be made again from them
 (`run` reads them). What is promised: the death of the process loses no document that the engine has seen accepted; loss
-of power loses at most the last 0.1 s of scalar events (none with `durability="event"`), on a disk that honours a flush.
+of power loses at most the last 0.1 s of scalar events (none with `durability="event"`), on a disk that honours a flush;
+a disk that is full keeps no run from saying how it ended.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -19,6 +21,7 @@ import event_model
 import numpy as np
 from jsonschema import ValidationError
 
+from .disk import RESERVE_BYTES, Reserve, check_disk, free_bytes
 from .errors import InputError
 from .frames import ARRAYS, JOURNAL, Stored, Unwritable, encode, seal
 
@@ -26,7 +29,10 @@ COMMIT_S = 0.1
 """Scalar events wait at most this long for their flush to disk."""
 ALIGNMENT = 64
 """Arrays begin at multiples of this many bytes, so that they can be used where they lie."""
-FLUSHED_AT_ONCE = frozenset(("start", "descriptor", "stop", "truth"))
+FLUSHED_AT_ONCE = frozenset(("start", "descriptor", "stop", "truth", "note"))
+ENDING = "safety"
+"""The stream that says how a run was made safe: when it is declared, the run is ending."""
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class Clock(Protocol):
@@ -41,6 +47,10 @@ class JournalError(RuntimeError):
     """The journal cannot be written. The run must stop; nothing may be written to the same file again."""
 
 
+class DiskFull(OSError):
+    """There is no room for what should be appended; the file is as it was before."""
+
+
 class AppendOnlyFile:
     """A new file that is only ever appended to, without a buffer of its own."""
 
@@ -52,12 +62,21 @@ class AppendOnlyFile:
         self.size = 0
 
     def append(self, data: bytes | memoryview) -> None:
-        """Write all of `data` at the end. Raises OSError."""
+        """Write all of `data` at the end.
+
+        Raises DiskFull where there is no room for it: what was written of it is cut off again, so that it hides nothing
+        that follows. Raises OSError for every other reason, after which the file may end in a part of it.
+        """
         rest = memoryview(data)
-        while rest:
-            written = os.write(self._descriptor, rest)
-            self.size += written
-            rest = rest[written:]
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            os.ftruncate(self._descriptor, self.size)
+            raise DiskFull(error.errno, error.strerror) from error
+        self.size += len(data)
 
     def flush(self) -> None:
         """Wait until everything appended so far is on the disk. Raises OSError."""
@@ -74,12 +93,16 @@ class Journal:
     Parameters: `folder` of the run, made when it is not there; `clock`, stamped into every line beside the wall time;
     `durability`, "group" (flush at most 0.1 s later) or "event" (flush before the engine goes on).
 
-    Raises FileExistsError when the folder has a journal already. Called with a document it raises JournalError when the
-    disk refuses it, then and ever after, and ValueError, naming the key, for a document that could not be read back.
+    Raises FileExistsError when the folder has a journal already, InputError for a folder on the network or a disk with
+    too little room. Called with a document it raises ValueError, naming the key, for one that could not be read back,
+    and JournalError when the disk refuses it, then and ever after. A disk that is full is another case: the reserve is
+    freed, the document recorded and JournalError raised once, so that the run stops; what its end has to say follows.
+    When the run is ending anyway, with the stream `safety` or its stop document, nothing is raised then.
     """
 
     def __init__(self, folder: Path, clock: Clock, *, durability: Literal["group", "event"] = "group") -> None:
         folder = Path(folder)
+        check_disk(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / JOURNAL
         self._clock = clock
@@ -87,11 +110,13 @@ class Journal:
         self._lines = AppendOnlyFile(self.path)
         self._arrays = AppendOnlyFile(folder / ARRAYS)
         _flush_folder(folder)
+        self._reserve = Reserve(folder)
+        self._recording = threading.Lock()
         self._next = 0
         self._last = ""
-        self._closed = False
+        self._closed = self._ending = False
         self._failure: BaseException | None = None
-        self._unflushed = False
+        self._unflushed = self._low = False
         self._closing = threading.Event()
         self._committer: threading.Thread | None = None
 
@@ -116,14 +141,26 @@ class Journal:
             raise ValueError(f"{self.path}: truth follows the stop document, not {self._last or 'nothing'}")
         self._record("truth", truth)
 
+    def note(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Add what is no document of Bluesky, such as the change of a hazard; it is on the disk when this returns.
+
+        Raises ValueError before the start document and after the stop, where only the kind "guard" is accepted; what
+        calling with a document raises, too.
+        """
+        self._require_usable()
+        if not self._last or (self._last in ("stop", "truth") and kind != "guard"):
+            raise ValueError(f"{self.path}: a {kind} note belongs between start and stop; only guard notes may follow")
+        self._record("note", {"kind": kind, "content": content})
+
     def close(self) -> None:
-        """Close both files; harmless when they are closed."""
+        """Close both files and free the reserve; harmless when they are closed."""
         if self._closed:
             return
         self._closed = True
         self._end_committer()
         self._lines.close()
         self._arrays.close()
+        self._reserve.free()
 
     def __enter__(self) -> "Journal":
         return self
@@ -136,15 +173,34 @@ class Journal:
             raise JournalError(f"{self.path} takes no more documents: {self._failure or 'it is closed'}")
 
     def _record(self, name: str, doc: Mapping[str, Any]) -> None:
+        with self._recording:
+            try:
+                full = self._append_or_make_room(name, doc)
+            except Unwritable as error:
+                error.keys.append(name)
+                raise
+            except BaseException as error:  # an interrupt in the middle of a line spoils the file as a broken disk does
+                self._failure = error
+                raise JournalError(f"{self.path}: {name} document not recorded: {error}; the run must stop") from error
+            if name != "note":
+                self._last = name
+            self._ending = self._ending or name == "stop" or (name == "descriptor" and doc.get("name") == ENDING)
+        if full is not None and not self._ending:
+            raise JournalError(f"{self.path}: {full}; the reserve is in use, the run must stop") from full
+
+    def _append_or_make_room(self, name: str, doc: Mapping[str, Any]) -> DiskFull | None:
+        """Append a document; returns why the reserve had to be freed for it."""
         try:
+            if self._low and not self._reserve.freed:
+                raise DiskFull(errno.ENOSPC, f"less than {RESERVE_BYTES >> 20} MiB are free")
             self._append(name, doc)
-        except Unwritable as error:
-            error.keys.append(name)
-            raise
-        except BaseException as error:  # an interrupt in the middle of a line spoils the file just as a full disk does
-            self._failure = error
-            raise JournalError(f"{self.path}: {name} document not recorded: {error}; the run must stop") from error
-        self._last = name
+        except DiskFull as full:
+            if not self._reserve.free():
+                raise
+            self._each_event = True
+            self._append(name, doc)
+            return full
+        return None
 
     def _append(self, name: str, doc: Mapping[str, Any]) -> None:
         arrays_before = self._arrays.size
@@ -169,13 +225,14 @@ class Journal:
 
     def _commit(self) -> None:
         while not self._closing.wait(COMMIT_S):
-            if self._unflushed:
-                self._unflushed = False
-                try:
+            try:
+                if self._unflushed:
+                    self._unflushed = False
                     self._lines.flush()
-                except OSError as error:
-                    self._failure = error  # the next document raises
-                    return
+                self._low = self._low or free_bytes(self.path.parent) < RESERVE_BYTES
+            except OSError as error:
+                self._failure = error  # the next document raises
+                return
 
     def _end_committer(self) -> None:
         self._closing.set()

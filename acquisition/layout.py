@@ -1,8 +1,8 @@
 """What goes where in the NeXus file of a run.
 
 Below `/entry`: one NXdata per declared figure, the first of them the default; `streams` with one group per stream;
-`results` and, for a simulated run, `truth`; sample, user, instrument, parameters, versions, definitions, the rig's
-text, and the documents themselves in JSON.
+`results`, `journal_notes` and, for a simulated run, `truth`; sample, user, instrument, parameters, versions,
+definitions, the rig's text, and the documents themselves in JSON.
 """
 
 import json
@@ -28,6 +28,7 @@ def lay_out(root: h5py.File, run: Run, *, compress: bool) -> dict[str, np.ndarra
     _provenance(entry, run)
     _results(entry, run)
     _truth(entry, run)
+    _notes(entry, run)
     streams = group(entry, "streams", "NXcollection")
     zero = first_time(run)
     written: dict[str, np.ndarray | ArrayStack] = {}
@@ -123,6 +124,16 @@ def _truth(entry: h5py.Group, run: Run) -> None:
     values = run.truth.get("values", {})
     rest = {name: value for name, value in run.truth.items() if name != "values"}
     tree(entry, "truth", {**values, **rest}, units)
+
+
+def _notes(entry: h5py.Group, run: Run) -> None:
+    if not run.notes:
+        return
+    table = group(entry, "journal_notes", "NXcollection")  # `notes` is a single note in NeXus
+    field(table, "kind", [note.kind for note in run.notes])
+    field(table, "wall_time", [note.wall for note in run.notes], "s")
+    field(table, "clock", [note.clock for note in run.notes], "s")
+    field(table, "content", [_json(note.content) for note in run.notes])
 
 
 def _stream(parent: h5py.Group, stream: Stream, zero: float, compress: bool) -> dict[str, np.ndarray | ArrayStack]:

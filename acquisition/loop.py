@@ -8,7 +8,7 @@ from typing import Any
 
 from bluesky.utils import DuringTask
 
-from .clock import NEVER, SimulatedClock
+from .clock import NEVER, RealClock, SimulatedClock
 
 ENGINE = "engine"
 
@@ -42,6 +42,27 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def wake(self) -> None:
         """Leave the wait."""
         self._write_to_self()  # type: ignore[attr-defined]
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time runs `factor` times as fast as the wall clock, as the instruments of its clock do."""
+
+    def __init__(self, clock: RealClock) -> None:
+        self.clock, self.factor = clock, clock.factor
+        super().__init__(_FastSelector(clock.factor))
+
+    def time(self) -> float:
+        """Seconds of the clock."""
+        return self.clock.monotonic()
+
+
+class _FastSelector(selectors.DefaultSelector):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(None if timeout is None else timeout / self._factor)
 
 
 class _TokenSelector(selectors.DefaultSelector):

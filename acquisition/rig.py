@@ -36,6 +36,8 @@ class InstrumentEntry(_Table):
     address: str | None = Field(None, description="VISA resource, or ca://host:port/PREFIX: for EPICS")
     limits: dict[str, tuple[Number, Number]] = Field({}, description="lowest and highest set-points; only tighter ones")
     options: dict[str, Any] = Field({}, description="options of the device class")
+    hazardous: bool = Field(False, description="a guard owns its port, and makes it safe when the engine is lost")
+    on_loss: str | None = Field(None, description="the way to safety that is gone when the engine is lost")
     simulated: str | None = Field(None, description="simulated instrument, package.module:Class")
     simulated_parameters: dict[str, Any] = {}
     faults: list[dict[str, Any]] = Field([], description="faults on the simulated wire")

@@ -25,6 +25,16 @@ class Frame:
     doc: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a journal holds beside documents: its kind, wall time (s since 1970), the run's own clock (s), content."""
+
+    kind: str
+    wall: float
+    clock: float
+    content: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Stream:
     """One stream of a run, n events in the order of their sequence numbers.
@@ -58,7 +68,7 @@ class Run:
     """A run as its journal tells it. `stop` is None for one that was cut short, `truth` for one that was not simulated.
 
     `torn` says what of the journal's end could not be believed ("" when everything could), `damaged` which events are
-    left out because their arrays are not there or not what was written.
+    left out because their arrays are not there or not what was written. `notes` are in the order of the journal.
     """
 
     journal: Path
@@ -68,6 +78,7 @@ class Run:
     streams: Mapping[str, Stream]
     torn: str = ""
     damaged: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
 
     @property
     def uid(self) -> str:
@@ -128,6 +139,7 @@ def read_run(path: Path, *, verify: bool = True) -> Run:
         {name: Stream(name, **fields) for name, fields in streams.items()},
         "; ".join(trouble),
         tuple(reader.damaged),
+        tuple(reader.notes),
     )
 
 
@@ -215,6 +227,7 @@ class _Reader:
         self.truth: dict[str, Any] | None = None
         self.streams: dict[str, Events] = {}
         self.damaged: list[str] = []
+        self.notes: list[Note] = []
         self._arrays = arrays
         self._verify = verify
         self._of_descriptor: dict[str, Events] = {}
@@ -233,6 +246,8 @@ class _Reader:
             self._of_descriptor[doc["uid"]] = events
         elif frame.name in ("start", "stop", "truth"):
             setattr(self, frame.name, self._loaded(doc))
+        elif frame.name == "note":
+            self.notes.append(Note(doc["kind"], frame.wall, frame.clock, self._loaded(doc["content"])))
 
     def _event(self, doc: dict[str, Any]) -> None:
         events = self._of_descriptor.get(doc["descriptor"])

@@ -17,15 +17,20 @@ from ..devices.errors import LimitError
 from ..devices.instrument import Instrument
 from ..devices.link import Link
 from ..plans.parameters import Parameters
-from ..plans.safety import Hazardous, SafetyReport, made_safe
-from .clock import RealClock, SimulatedClock
-from .engine import Isolated, Observer, aborts, make_engine
+from ..plans.safety import SafetyReport, made_safe
+from .clock import RealClock
+from .engine import Isolated, Observer, Progress, aborts, make_engine
 from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
+from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
+from .lease import GuardLost, Lease
 from .recording import recorded
 from .rig import Rig, load_class
 from .simulation import Simulation
+
+SHORTEST_DWELL_S = 2.0
+"""In real seconds: what the engine itself may need between two messages of a plan."""
 
 VERSIONED = ("megabar", "bluesky", "ophyd", "event-model", "numpy", "scipy", "pyvisa", "pyvisa-py", "caproto")
 
@@ -50,19 +55,32 @@ class Session:
     """The devices of a rig, connected, and an engine to run experiments with.
 
     With `simulation` every instrument is the simulated one, and time is the simulation's. Attaching reads only.
+
+    Where the rig marks instruments as hazardous and a folder for it is named, they are reached through the guard of
+    `guard_folder`, which is started unless it serves there already. In discrete-event time there is nothing to guard.
     """
 
     def __init__(
-        self, rig: Rig, instruments: Sequence[str] | None = None, *, simulation: Simulation | None = None
+        self,
+        rig: Rig,
+        instruments: Sequence[str] | None = None,
+        *,
+        simulation: Simulation | None = None,
+        guard_folder: Path | None = None,
     ) -> None:
         self.rig = rig
         self.simulation = simulation
-        self.clock: Clock = RealClock() if simulation is None else _clock_of(simulation)
+        self.clock: Clock = RealClock() if simulation is None else simulation.clock
+        self.lease: Lease | None = None
         self._links: dict[str, Link] = {}
         self.devices: dict[str, Instrument] = {}
         try:
             for name in rig.content.instruments if instruments is None else instruments:
-                self.devices[name] = self._attach(name)
+                self.devices[name] = self._build(name)
+            if guard_folder is not None and not self.clock.simulated:
+                self._guard(guard_folder)
+            for name in self.devices:
+                self._attach(name)
         except BaseException:
             self.close()
             raise
@@ -76,7 +94,10 @@ class Session:
     def close(self) -> None:
         """Disconnect; changes nothing in any instrument."""
         for link in self._links.values():
+            link.permit = lambda command: None
             link.call(link.close)
+        if self.lease is not None:
+            self.lease.leave()
 
     def run(
         self,
@@ -97,7 +118,7 @@ class Session:
         start = {**_start_metadata(self.rig, experiment, parameters, names, seed, self.clock), **(metadata or {})}
         check_metadata(start)
         report = SafetyReport(self.clock.time)
-        hazardous = [device for device in self.devices.values() if isinstance(device, Hazardous)]
+        hazardous = [device for device in self.devices.values() if device.hazard]
         results = {analysis.name: analysis for analysis in analyses}
         try:
             plan = experiment.plan(roles, results=results, parameters=parameters, md=start)
@@ -109,7 +130,7 @@ class Session:
         engine = make_engine(
             self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
         )
-        complaint = self._execute(engine, recorded(plan, analyses), report)
+        complaint = self._guarded(engine, recorded(plan, analyses), report, experiment, parameters, folder.name)
         truth = None
         try:
             truth = self._truth(journal, tail) if tail.stop else None
@@ -145,7 +166,8 @@ class Session:
                 raise InputError(f"{where}; accepted is a {kind.__name__}")
         return names, experiment.roles(**{role: self.devices[name] for role, name in names.items()})
 
-    def _attach(self, name: str) -> Instrument:
+    def _build(self, name: str) -> Instrument:
+        """The device and its link, which is not opened yet."""
         entry = self.rig.content.instruments[name]
         where = f"{self.rig.name}: instruments.{name}"
         device_class = load_class(entry.device, f"{where}.device")
@@ -154,30 +176,86 @@ class Session:
         address = entry.address if self.simulation is None else self.simulation.addresses[name]
         if address is None:
             raise InputError(f"{where} has no address; give one, or rehearse with --simulate")
-        link = self._link_for(device_class, address, name, where)
         try:
-            device = device_class(name=name, link=link, address=address, **entry.options)
+            key = device_class.link_type.key(address, name)
+            if key not in self._links:
+                link = device_class.link_type(key, address, self.clock, **device_class.link_options)
+                if isinstance(self.clock, RealClock):
+                    link.timeout_s *= self.clock.factor  # the wire itself is no faster than in life
+                self._links[key] = link
+            device = device_class(name=name, link=self._links[key], address=address, **entry.options)
             device.tighten(entry.limits)
-            link.call(device.connect)
+            if device.hazard and device.safe_state is None:
+                raise InputError(f"{where}.device: {entry.device} has a hazard and declares no safe state")
         except (LimitError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{where}: {error}") from error
         return device
 
-    def _link_for(self, device_class: type[Instrument], address: str, name: str, where: str) -> Link:
-        key = device_class.link_type.key(address, name)
-        if key not in self._links:
-            link = device_class.link_type(key, address, self.clock, **device_class.link_options)
-            try:
-                link.call(link.open)
-            except OSError as error:
-                raise InputError(f"{where}.address: {error}") from error
-            self._links[key] = link
-        return self._links[key]
+    def _guard(self, folder: Path) -> None:
+        """Put the guard into the lines of the instruments that are marked hazardous. Raises InputError."""
+        factor = self.clock.factor if isinstance(self.clock, RealClock) else 1.0
+        ports = guarded_ports(self.rig, self.devices, factor=factor)
+        if not ports:
+            return
+        try:
+            self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=self.simulation is not None)
+            addresses = self.lease.ask("hello")["addresses"]
+        except GuardLost as error:
+            raise InputError(f"{self.rig.name}: {error}") from error
+        for name, address in addresses.items():
+            self.devices[name].link.address = address
+        for name in ports:
+            link = self.devices[name].link
+            sharing = [device for other, device in self.devices.items() if other in ports and device.link is link]
+            link.permit = self.lease.permit_for(str(device.locate("")) or link.name for device in sharing)
 
-    def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport) -> str:
+    def _attach(self, name: str) -> None:
+        """Connect, reading only. Raises InputError."""
+        where, device = f"{self.rig.name}: instruments.{name}", self.devices[name]
+        link = device.link
+        try:
+            if not link.is_open:
+                link.call(link.open)
+        except OSError as error:
+            raise InputError(f"{where}.address: {error}") from error
+        try:
+            link.call(device.connect)
+        except (LimitError, ValueError, OSError) as error:
+            raise InputError(f"{where}: {error}") from error
+
+    def _guarded(
+        self,
+        engine: RunEngine,
+        plan: Any,
+        report: SafetyReport,
+        experiment: Experiment,
+        parameters: Parameters,
+        run: str,
+    ) -> str:
+        """Run a plan to its end with the guard's lease, where there is a guard; returns why it did not end well."""
+        if self.lease is None:
+            return self._execute(engine, plan, report)
+        factor = self.clock.factor if isinstance(self.clock, RealClock) else 1.0
+        dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / factor)
+        self.lease.arm(run, dwell_s)
+        try:
+            complaint = self._execute(engine, plan, report, dwell_s=dwell_s)
+            self.lease.stop_beating(engine.loop)
+            steps = self.lease.release()
+        except GuardLost as error:
+            report.lines.append(f"UNCONFIRMED by the guard: {error}")
+        else:
+            report.lines += [f"{result} by the guard: {step}" for step, result in steps.items()]
+        return complaint
+
+    def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport, *, dwell_s: float = 0.0) -> str:
         """Run a plan to its end; returns why it did not end well."""
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
-        with aborts(engine, self.clock, report), np.printoptions(threshold=0, edgeitems=0):
+        with aborts(engine, self.clock, report) as aborting, np.printoptions(threshold=0, edgeitems=0):
+            if self.lease is not None:
+                progress = Progress()
+                engine.msg_hook = progress  # type: ignore[assignment]  # bluesky declares None
+                self.lease.beat_with(engine.loop, progress.count, dwell_s, aborting.fail)
             try:
                 engine(plan)
             except RunEngineInterrupted:
@@ -242,12 +320,6 @@ class _Tail:
             self.results = {**document["data"], "": self.units}
         elif name == "stop":
             self.stop = document
-
-
-def _clock_of(simulation: Simulation) -> SimulatedClock:
-    if simulation.clock is None:
-        raise ValueError("a session needs a simulation in discrete-event time")
-    return simulation.clock
 
 
 def _start_metadata(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from .clock import SimulatedClock
+from .clock import RealClock, SimulatedClock
 from .errors import InputError, SimulatorEnded
 from .rig import Rig
 from .simulator_process import SimulatorProcess
@@ -17,8 +17,8 @@ from .simulator_process import SimulatorProcess
 class Simulation:
     """A rig's world and simulated instruments in a process of their own, which may have been started beforehand.
 
-    In discrete-event time (the default) `clock` owns the time of both processes; with `factor` the simulator follows
-    the wall clock, that many times as fast, and there is no clock to hand out.
+    In discrete-event time (the default) `clock` owns the time of both processes; with `factor` both follow the wall
+    clock, that many times as fast.
     """
 
     def __init__(
@@ -35,13 +35,14 @@ class Simulation:
         self._core = random.choice(sorted(self._cores)) if self._cores and factor is None else None
         self._folder = tempfile.TemporaryDirectory(prefix="megabar-")
         self._process = process or SimulatorProcess()
-        self.clock: SimulatedClock | None = None
+        self.clock: SimulatedClock | RealClock
         if factor is None:
             shared = Path(self._folder.name) / "now"
             self.clock = SimulatedClock(shared, list(description["instruments"]))
             timing = {"shared": str(shared), "control": self._process.their_control, "core": self._core}
         else:
-            timing = {"factor": factor}
+            self.clock = RealClock(factor)
+            timing = {"factor": factor, "start": self.clock.started}
         try:
             self._process.tell({**description, "clock": timing})
         except SimulatorEnded:
@@ -56,7 +57,7 @@ class Simulation:
         would cost a third of a run, so both stay on one.
         """
         addresses: dict[str, str] = self._process.answer()["addresses"]
-        if self.clock is not None:
+        if isinstance(self.clock, SimulatedClock):
             if self._core is not None:
                 os.sched_setaffinity(0, {self._core})
             self.clock.attach(self._process.control)
@@ -79,7 +80,7 @@ class Simulation:
         """End the simulator."""
         if self._cores:
             os.sched_setaffinity(0, self._cores)
-        if self.clock is not None:
+        if isinstance(self.clock, SimulatedClock):
             self.clock.close()
         self._process.close()
         self._folder.cleanup()

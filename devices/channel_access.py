@@ -57,6 +57,11 @@ class ChannelAccessLink(Link):
         (host, port), _ = split_address(address)
         return f"{host}:{port}"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a circuit."""
+        return self._socket is not None
+
     def open(self) -> None:
         """Connect. Raises LinkError."""
         self.close()
@@ -91,7 +96,8 @@ class ChannelAccessLink(Link):
         return [_gather(query, values) for query in queries]
 
     def assign(self, command: str, value: Any) -> None:
-        """Put `value` and wait until the record has processed. Raises Refused, LinkError."""
+        """Put `value` and wait until the record has processed. Raises Refused, NotPermitted, LinkError."""
+        self.permit(command)
         (channel,) = self._connected([command])
         self._check_writable(channel)
         request = channel.write(*_wire_value(value), notify=True)
@@ -104,11 +110,29 @@ class ChannelAccessLink(Link):
                     raise Refused(f"{self.name}: {command} = {value} is refused ({reply.status.name})")
                 return
 
+    def tell(self, command: str, value: Any) -> None:
+        """Put `value` without waiting for what it sets going. Raises Refused, LinkError."""
+        self.start(command, value)
+
+    def port(self) -> dict[str, Any]:
+        """The server. Nothing can be put into this line: a guard stands beside it, with a circuit of its own."""
+        return {"address": ["ca", *self._server], "kind": "epics", "reply_s": self.timeout_s}
+
+    def command_words(self, command: str, value: Any) -> list[Any]:
+        """Record and value."""
+        return [command, value]
+
+    def query_words(self, query: str) -> list[Any]:
+        """The record."""
+        return [query]
+
     def start(self, command: str, value: Any) -> Any:
         """Put `value` without waiting for what it sets going, and read the record back: a server does both in order.
 
-        For records that are done only when a motor has arrived or an exposure is over. Raises Refused, LinkError.
+        For records that are done only when a motor has arrived or an exposure is over. Raises Refused, NotPermitted,
+        LinkError.
         """
+        self.permit(command)
         (channel,) = self._connected([command])
         self._check_writable(channel)
         write = channel.write(*_wire_value(value), notify=False)

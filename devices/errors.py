@@ -17,6 +17,10 @@ class GarbledReply(LinkError):
     """A reply that is not what was asked for; never taken as a value."""
 
 
+class NotPermitted(LinkError):
+    """Nothing may be sent to the instrument any more: its guard has taken over, or is gone."""
+
+
 class WrongInstrument(LinkError):
     """Something else answers at the address."""
 

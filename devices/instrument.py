@@ -1,5 +1,6 @@
 """The base of every device: signals are declared with their command, parser, unit and limits."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -8,8 +9,9 @@ import numpy as np
 from ophyd import Device, Signal
 
 from .clock import Clock
-from .errors import GarbledReply, LimitError, LinkError, Refused
+from .errors import GarbledReply, LimitError, LinkError, NotPermitted, Refused
 from .link import Link, Steps
+from .safe_state import SafeAction, SafeState
 from .status import JobStatus
 
 ATTEMPTS = 3
@@ -70,6 +72,8 @@ class Setpoint(Reading):
     ) -> None:
         super().__init__(query=command if query is None else query, **kwargs)
         self.command, self.allowed, self.tolerance = command, limits, tolerance
+        self.rise_per_s = math.inf
+        """How fast it may rise; for the guard, which knows nothing but what is declared."""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -122,7 +126,7 @@ class Instrument(Device):
     in one job of the link's thread; `read` answers from what it fetched.
 
     Class attributes: `link_type` and `link_options` say how it is spoken to, `hazard` what it can do to people or
-    samples ("laser", "thermal", "pressure", "motion", "radiation" or "").
+    samples ("laser", "thermal", "pressure", "motion", "radiation" or ""). A class with a hazard has a `safe_state`.
     """
 
     link_type: ClassVar[type[Link]]
@@ -134,6 +138,11 @@ class Instrument(Device):
         self.address = address
         self._triggered: tuple[Reading, ...] | None = None
         super().__init__(name=name, **kwargs)
+
+    @property
+    def safe_state(self) -> SafeState | None:
+        """What is safe for it and how it gets there; every class with a hazard declares it."""
+        return None
 
     @property
     def clock(self) -> Clock:
@@ -188,6 +197,42 @@ class Instrument(Device):
                 known = ", ".join(sorted(setpoints)) or "none"
                 raise LimitError(f"{self.name} has no set-point {name!r}; it has {known}")
             setpoints[name].tighten(low, high)
+
+    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """How to make it safe: name of the step, action that verifies itself, time limit in seconds."""
+        if self.safe_state is None:
+            return []
+        actions = next(iter(self.safe_state.ways.values())).actions
+        return [(action.name, functools.partial(self.bring_about, action), action.within_s) for action in actions]
+
+    def bring_about(self, action: SafeAction) -> JobStatus:
+        """Command a safe action until it is seen; the Status fails with Refused or LinkError where it is not."""
+        return self.link.submit(lambda: self._bring_about(action))
+
+    def _bring_about(self, action: SafeAction) -> Steps:
+        """Command it, again and again, until it is seen. Raises Refused, LinkError."""
+        deadline = self.clock.monotonic() + action.within_s - action.again_s
+        queries = [self.locate(seen.query) for seen in action.seen]
+        while True:
+            failure: Exception = Refused(f"{self.name}: {action.name}: it is not seen")
+            try:
+                for command, value in action.commands:
+                    self.link.tell(self.locate(command), value)
+            except NotPermitted:
+                raise
+            except (LinkError, Refused) as error:  # what counts is what is seen, whatever was answered
+                failure = error
+            try:
+                replies = self.link.fetch(queries)
+                astray = [seen.name for seen, reply in zip(action.seen, replies, strict=True) if not seen.holds(reply)]
+                if not astray:
+                    return
+                failure = Refused(f"{self.name}: {action.name}: {astray[0]} is not seen")
+            except (LinkError, Refused, ValueError) as error:
+                failure = error
+            if self.clock.monotonic() > deadline:
+                raise failure
+            yield action.again_s
 
     def _read_readings(self) -> tuple[Reading, ...]:
         """The readings that `read` answers with."""

@@ -33,12 +33,19 @@ class Link(ABC):
         self._active = False
         self._lock = threading.Lock()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.permit: Callable[[str], None] = lambda command: None
+        """Asked before anything is sent, for EPICS before a put. Raises NotPermitted once a guard has taken over."""
         threading.Thread(target=self._work, name=f"link {name}", daemon=True).start()
 
     @classmethod
     def key(cls, address: str, name: str) -> str:
         """What a connection is shared by: one per instrument, unless the protocol carries several."""
         return name
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
 
     @abstractmethod
     def open(self) -> None:
@@ -55,6 +62,29 @@ class Link(ABC):
     @abstractmethod
     def assign(self, command: Any, value: Any) -> None:
         """Send one value; called in the owner thread. Raises LinkError."""
+
+    def tell(self, command: Any, value: Any) -> None:
+        """As `assign`, without waiting for what the command sets going; called in the owner thread."""
+        self.assign(command, value)
+
+    def port(self) -> dict[str, Any]:
+        """What a guard must know of the line to stand in it: see `acquisition.guard.specification`.
+
+        Raises NotImplementedError where a guard cannot.
+        """
+        raise NotImplementedError(f"{self.name}: no guard can stand in a line of this kind")
+
+    def command_words(self, command: Any, value: Any) -> Any:
+        """What `assign` sends, as a guard takes it."""
+        raise NotImplementedError
+
+    def query_words(self, query: Any) -> Any:
+        """What `fetch` sends for one query, as a guard takes it."""
+        raise NotImplementedError
+
+    def setpoint_words(self, command: Any) -> dict[str, Any]:
+        """How a guard knows the commands of a set-point, and finds the value in them; empty where they have none."""
+        raise NotImplementedError
 
     def submit(self, job: Job) -> JobStatus:
         """Queue `job` for the owner thread; the Status is done when it has run, failed if it raised."""

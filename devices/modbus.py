@@ -4,6 +4,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from .errors import GarbledReply, LinkTimeout, Refused
 from .visa import StreamLink
@@ -64,17 +65,38 @@ class ModbusLink(StreamLink):
 
     def assign(self, command: Register | Coil, value: float) -> None:
         """Write one register or coil. Raises Refused, LinkError."""
-        function, counts = WRITE_SINGLE, COIL_ON if value else COIL_OFF
-        if command.scale:
-            counts = round(value * command.scale)
-        if not (-0x8000 if isinstance(command, Register) else 0) <= counts <= 0xFFFF:
-            raise Refused(f"{self.name}: {value:g} does not fit {type(command).__name__.lower()} {command.address}")
-        if isinstance(command, Coil):
-            function = WRITE_COIL
-        body = struct.pack(">HH", command.address, counts & 0xFFFF)
+        try:
+            function, body = _write(command, value)
+        except ValueError as error:
+            raise Refused(f"{self.name}: {error}") from error
         if self._transact(function, body, 4) != body:
             self.dirty = True
             raise GarbledReply(f"{self.name}: {type(command).__name__.lower()} {command.address} was not echoed")
+
+    def port(self) -> dict[str, Any]:
+        """Frames that end where their checksum closes."""
+        return {**super().port(), "kind": "rtu"}
+
+    def command_words(self, command: Register | Coil, value: float) -> str:
+        """The bytes, in hexadecimal."""
+        return self._request(*_write(command, value)).hex()
+
+    def query_words(self, query: Register | Coil) -> str:
+        """The bytes, in hexadecimal."""
+        function = READ_COILS if isinstance(query, Coil) else READ_HOLDING
+        return self._request(function, struct.pack(">HH", query.address, 1)).hex()
+
+    def setpoint_words(self, command: Register | Coil) -> dict[str, Any]:
+        """Function, address and scale; nothing for a coil that is on or off."""
+        if isinstance(command, Coil):
+            number = {"scale": command.scale, "signed": False}
+            return {"function": WRITE_COIL, "address": command.address, **number} if command.scale else {}
+        number = {"scale": command.scale, "signed": command.signed}
+        return {"function": WRITE_SINGLE, "address": command.address, **number}
+
+    def _request(self, function: int, body: bytes) -> bytes:
+        frame = struct.pack(">BB", self.unit, function) + body
+        return frame + checksum(frame)
 
     def _read(self, first: int, count: int) -> tuple[int, ...]:
         reply = self._transact(READ_HOLDING, struct.pack(">HH", first, count), 1 + 2 * count)
@@ -95,8 +117,7 @@ class ModbusLink(StreamLink):
     def _transact(self, function: int, body: bytes, reply_length: int) -> bytes:
         """Send one request and return the reply's data. Raises Refused for a Modbus exception."""
         self.ready()
-        request = struct.pack(">BB", self.unit, function) + body
-        self.send(request + checksum(request))
+        self.send(self._request(function, body))
         try:
             head = self.receive(2)
             rest = self.receive(3 if head[1] & 0x80 else reply_length + 2)
@@ -110,6 +131,17 @@ class ModbusLink(StreamLink):
         if frame[1] & 0x80:
             raise Refused(f"{self.name}: {EXCEPTIONS.get(frame[2], f'exception {frame[2]}')} (function {function})")
         return frame[2:]
+
+
+def _write(command: Register | Coil, value: float) -> tuple[int, bytes]:
+    """Function and body of the request that writes `value`. Raises ValueError where it does not fit."""
+    counts = round(value * command.scale) if command.scale else COIL_ON if value else COIL_OFF
+    if not (-0x8000 if isinstance(command, Register) else 0) <= counts <= 0xFFFF:
+        raise ValueError(f"{value:g} does not fit {type(command).__name__.lower()} {command.address}")
+    return (
+        WRITE_COIL if isinstance(command, Coil) else WRITE_SINGLE,
+        struct.pack(">HH", command.address, counts & 0xFFFF),
+    )
 
 
 def _decode(counts: int, register: Register) -> float:

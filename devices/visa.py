@@ -39,6 +39,11 @@ class StreamLink(Link):
         self._resource: Any = None
         self._descriptor = -1
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._resource is not None
+
     def open(self) -> None:
         """Connect and check who answers. Raises LinkError, WrongInstrument."""
         is_socket = self.address.upper().startswith("TCPIP")
@@ -71,6 +76,15 @@ class StreamLink(Link):
     def identify(self) -> None:
         """Compare who answers with `identity`. Raises WrongInstrument."""
 
+    def port(self) -> dict[str, Any]:
+        """The address, and how long a reply may take."""
+        kind, *where = self.address.removesuffix("::SOCKET").removesuffix("::INSTR").split("::")
+        if kind.upper().startswith("TCPIP"):
+            address: list[Any] = ["tcp", where[0], int(where[1])]
+        else:
+            address = ["serial", kind[len("ASRL") :], self.baud_rate]
+        return {"address": address, "reply_s": self.timeout_s}
+
     def ready(self) -> None:
         """Reopen or clean the link where the last use left it unfit. Raises LinkError."""
         if self._resource is None:
@@ -81,7 +95,8 @@ class StreamLink(Link):
             self.dirty = False
 
     def send(self, data: bytes) -> None:
-        """Write all of `data`. Raises LinkError."""
+        """Write all of `data`. Raises NotPermitted, LinkError."""
+        self.permit(self.name)
         if self._resource is None:
             raise LinkError(f"{self.name}: not connected to {self.address}")
         self.clock.sent(self.name, len(data))
@@ -180,6 +195,25 @@ class MessageLink(StreamLink):
     def assign(self, command: str, value: Any) -> None:
         """Send `command`, a format string, with `value` filled in."""
         self.write(command.format(value))
+
+    def port(self) -> dict[str, Any]:
+        """Text that ends in a terminator, and the question that identifies."""
+        identity = {"ask": self.query_words("*IDN?"), "expect": self.identity} if self.identity else None
+        terminator = self.terminator.decode()
+        return {**super().port(), "kind": "line", "terminator": terminator, "identity": identity}
+
+    def command_words(self, command: str, value: Any) -> str:
+        """The bytes, in hexadecimal."""
+        return (command.format(value).encode("ascii") + self.terminator).hex()
+
+    def query_words(self, query: str) -> str:
+        """The bytes, in hexadecimal."""
+        return (query.encode("ascii") + self.terminator).hex()
+
+    def setpoint_words(self, command: str) -> dict[str, Any]:
+        """What stands before and after the value."""
+        head, brace, rest = command.partition("{")
+        return {"head": head, "tail": rest.partition("}")[2]} if brace else {}
 
     def _exchange(self, message: str) -> str:
         self.send(message.encode("ascii") + self.terminator)

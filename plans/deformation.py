@@ -25,7 +25,7 @@ from ..devices.monitors import RateMonitor, RingCurrent
 from ..devices.motion import Stage
 from ..devices.presses import Press
 from . import parameters as declared
-from .beamline import expose, move, watch, watch_for
+from .beamline import MOVE_LIMIT_S, expose, move, watch, watch_for
 from .calibration import calibrate_detector
 from .centring import centre_sample
 from .parameters import quantity
@@ -309,6 +309,12 @@ def _ramp_load(
             yield from take_pattern(roles, parameters)
             since_pattern_s = 0.0
     yield from bps.wait("load", timeout=60)
+
+
+def dwell_s(parameters: Parameters) -> float:
+    """How long the plan may go without a message, in seconds; after that it hangs."""
+    longest_s = max(parameters.poll_s, parameters.slow_poll_s, parameters.radiograph_exposure_s)
+    return longest_s + 2.0 * MOVE_LIMIT_S
 
 
 def expected_duration_s(parameters: Parameters) -> float:

@@ -30,6 +30,9 @@ NEVER = 2**63 - 1
 class Clock(Protocol):
     """What simulated instruments ask of time."""
 
+    factor: float
+    """Simulated seconds in a real one, where both run."""
+
     def monotonic(self) -> float:
         """Seconds of simulated time since the start."""
         ...
@@ -54,9 +57,9 @@ class Clock(Protocol):
 class WallClock:
     """Simulated time that runs with the wall clock, `factor` times as fast: for other people's clients."""
 
-    def __init__(self, factor: float = 1.0) -> None:
+    def __init__(self, factor: float = 1.0, start: float | None = None) -> None:
         self.factor = factor
-        self._start = time.monotonic()
+        self._start = time.monotonic() if start is None else start
 
     def monotonic(self) -> float:
         """Seconds of simulated time since the start."""
@@ -78,6 +81,8 @@ class WallClock:
 
 class GrantedClock:
     """Simulated time that the engine's process owns: integer nanoseconds in shared memory."""
+
+    factor = 1.0
 
     def __init__(self, shared: Path, control: socket.socket, wires: Sequence[str]) -> None:
         descriptor = os.open(shared, os.O_RDWR)

@@ -4,7 +4,7 @@ The first line of standard input is a JSON description:
 
     {"seed": 1, "world": {"class": "package.module:Class", "parameters": {...}},
      "instruments": {name: {"class": "...", "parameters": {...}, "faults": [...]}},
-     "clock": {"shared": PATH, "control": FILE_DESCRIPTOR, "core": 0} or {"factor": 1.0}}
+     "clock": {"shared": PATH, "control": FILE_DESCRIPTOR, "core": 0} or {"factor": 1.0, "start": 0.0}}
 
 The answer is one line, {"addresses": {name: address}} or {"error": "..."}. After that each line asks for the truth,
 {"truth": {window}}, and is answered by one line; end of file ends the server.
@@ -125,7 +125,7 @@ def _serve_until_end(description: Mapping[str, Any]) -> None:
     timing = description["clock"]
     loop: asyncio.AbstractEventLoop
     if "factor" in timing:
-        clock: Clock = WallClock(float(timing["factor"]))
+        clock: Clock = WallClock(float(timing["factor"]), timing.get("start"))
         loop = asyncio.new_event_loop()
     else:
         control = socket.socket(fileno=int(timing["control"]))

@@ -100,9 +100,24 @@ def test_every_hazardous_device_declares_its_safe_state() -> None:
     assert hazardous
     for cls in hazardous:
         assert cls.hazard in ORDER
-        assert callable(getattr(cls, "safe_steps", None)), cls.__name__
+        assert cls.safe_state is not Instrument.safe_state, cls.__name__
     assert {"thermal", "pressure", "radiation"} <= {cls.hazard for cls in hazardous}
     assert isinstance(Hazardous, type)
+
+
+def test_the_guard_imports_the_standard_library_alone() -> None:
+    told = "import sys, megabar.acquisition.guard.keeper; print('\\n'.join(sys.modules))"
+    before = "import sys, megabar.acquisition; print('\\n'.join(sys.modules))"
+    with_guard, without = (
+        set(
+            subprocess.run(
+                [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+            ).stdout.split()
+        )
+        for code in (told, before)
+    )
+    new = {name for name in with_guard - without if not name.startswith("megabar.acquisition.guard")}
+    assert {name.partition(".")[0] for name in new} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("name", experiments.names())

@@ -18,6 +18,16 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]
+Factor = Annotated[
+    float | None,
+    typer.Option(
+        "--factor",
+        min=0.01,
+        max=1000.0,
+        metavar="F",
+        help="Simulated time follows the wall clock, F times as fast; hazardous instruments are then guarded.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Seed of the simulation.")]
 RigName = Annotated[str | None, typer.Option("--rig", metavar="RIG", help="Name of a shipped rig, or a rig file.")]
 

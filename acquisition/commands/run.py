@@ -16,7 +16,7 @@ from ..derived import Derivation
 from ..errors import InputError
 from ..simulator_process import SimulatorProcess
 from .interrupts import Interrupts
-from .options import Json, Out, RigName, Seed, Set, split_settings
+from .options import Factor, Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
     from ..experiments import Experiment
@@ -32,13 +32,14 @@ def run(
     simulate: Annotated[bool, typer.Option("--simulate", help="Rehearse on simulated instruments.")] = False,
     seed: Seed = None,
     set_: Set = None,
+    factor: Factor = None,
     out: Out = Path("data"),
     as_json: Json = False,
 ) -> int:
     """Run an experiment; it ends in a journal, a NeXus file and a one-page report."""
     settings, world = split_settings(set_)
-    if not simulate and (world or seed is not None):
-        raise InputError("--seed and --set world.* belong to --simulate")
+    if not simulate and (world or seed is not None or factor is not None):
+        raise InputError("--seed, --factor and --set world.* belong to --simulate")
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
     with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
@@ -50,7 +51,9 @@ def run(
         parameters = chosen.parse(settings)
         the_rig = load_rig(chosen.rig if rig is None else rig)
         check_roles(the_rig)
-        simulation = None if process is None else Simulation(the_rig, seed or 0, world=world, process=process)
+        simulation = None
+        if process is not None:
+            simulation = Simulation(the_rig, seed or 0, world=world, factor=factor, process=process)
         _offer_recovery(out)
         folder = _new_folder(out, chosen.name)
         try:
@@ -91,7 +94,7 @@ def _execute(
     needed = [rig.instrument_for(role) for role in experiment.role_names]
     with (
         simulation or contextlib.nullcontext(),
-        Session(rig, needed, simulation=simulation) as session,
+        Session(rig, needed, simulation=simulation, guard_folder=folder) as session,
         Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
     ):
         for derivation in derivations:

@@ -1,7 +1,6 @@
 """The temperature controller Eurotherm 3504 on a Modbus RTU line."""
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ophyd import Component, Kind
@@ -10,6 +9,7 @@ from ..errors import LinkError, Refused, WrongInstrument
 from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
 from ..link import Steps
 from ..modbus import ModbusLink, Register
+from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
 
 PROCESS_VALUE = Register(1, 10)
@@ -29,6 +29,12 @@ RESOLUTION = 0.1
 MAX_TARGET_C = 2526.8
 """2800 K, rounded down to what a register holds."""
 MAX_RAMP_K_PER_MIN = 100.0
+
+COLD_C = 20.0
+OVERSHOOT_K = 50.0
+COOLING_S = 7200.0
+"""What a furnace may take to follow its set-point to the cold."""
+LONGEST_GRACE_S = 3600.0
 
 SETTLING_S = 0.25
 """The controller acts on a new mode or output in its next cycle (110 ms, not verified)."""
@@ -107,7 +113,8 @@ class Eurotherm3504(Instrument):
     """A 3504 that drives a heater: set-point ramp, mode and output of its first loop.
 
     Limits: target at most 2800 K, ramp 0.1 to 100 K/min. A target, or heating, is refused while the rate in the
-    controller is off or beyond its limits, whoever set it. Safe state: manual with the output at zero.
+    controller is off or beyond its limits, whoever set it. Safe state: manual with the output at zero. When the engine
+    is lost the rig may have it ramped down at `ramp_down_k_per_min`, or left on its set-point for `grace_s` first.
 
     Registers with one decimal; addresses of the 2000 and 3200 series, which 3504 drivers of others share. Not
     verified on a 3504: rate 35, status 75, identity 122 (its value E440 is), mode 273. Check them before hardware.
@@ -149,6 +156,16 @@ class Eurotherm3504(Instrument):
         kind=Kind.config,
     )
 
+    def __init__(self, *, ramp_down_k_per_min: float = 20.0, grace_s: float = 600.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not RESOLUTION <= ramp_down_k_per_min <= MAX_RAMP_K_PER_MIN:
+            raise ValueError(
+                f"ramp_down_k_per_min = {ramp_down_k_per_min:g}: accepted are {RESOLUTION:g}..{MAX_RAMP_K_PER_MIN:g}"
+            )
+        if not 1.0 <= grace_s <= LONGEST_GRACE_S:
+            raise ValueError(f"grace_s = {grace_s:g}: accepted are 1..{LONGEST_GRACE_S:g} s")
+        self.ramp_down_k_per_min, self.grace_s = ramp_down_k_per_min, grace_s
+
     def check_rate_in_force(self) -> None:
         """Ask the controller for its rate. Raises Refused where it is off or beyond the limits."""
         self.fetch(self.ramp_rate)
@@ -158,10 +175,35 @@ class Eurotherm3504(Instrument):
                 f"{self.name}: the controller's ramp rate is {rate:g} K/min; set one of {low:g}..{high:g} first"
             )
 
-    def heater_off(self) -> JobStatus:
-        """Cut the heater; the Status is done when mode and output have been read back."""
-        return self.heating.set(0)
-
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
-        """Heater off, within 10 s even on a line that loses replies."""
-        return [("heater off", self.heater_off, 10.0)]
+    @property
+    def safe_state(self) -> SafeState:
+        """Heater off; when the engine is lost the rig may have it ramped down, or held for a while before that."""
+        manual = Seen("mode", AUTO_MANUAL, MANUAL, MANUAL)
+        automatic = Seen("mode", AUTO_MANUAL, AUTOMATIC, AUTOMATIC)
+        no_output = Seen("output", WORKING_OUTPUT, 0.0, 0.0)
+        sensor = Seen("sensor break", STATUS, 0.0, 0.0, mask=SENSOR_BREAK)
+        temperature = Seen("temperature", PROCESS_VALUE, -50.0, self.setpoint.limits[1] + OVERSHOOT_K)
+        rate = self.ramp_down_k_per_min
+        cut = SafeAction("heater off", ((AUTO_MANUAL, MANUAL), (MANUAL_OUTPUT, 0.0)), (manual, no_output), 10.0)
+        down = SafeAction(
+            f"ramping down at {rate:g} K/min",
+            ((SETPOINT_RATE, rate), (TARGET_SETPOINT, COLD_C)),
+            (Seen("target", TARGET_SETPOINT, COLD_C - RESOLUTION, COLD_C + RESOLUTION), automatic, sensor),
+            2.0,
+        )
+        longest_s = 60.0 * self.setpoint.limits[1] / rate + COOLING_S
+        cold = SafeAction("cold", (), (Seen("temperature", PROCESS_VALUE, -50.0, COLD_C + OVERSHOOT_K),), longest_s)
+        held = SafeAction("left on its set-point", (), (automatic, sensor, temperature), 2.0)
+        return SafeState(
+            ways={
+                "off": Way((cut,)),
+                "ramp": Way((down, cold, cut), otherwise="off"),
+                "hold": Way((held,), otherwise="ramp", grace_s=self.grace_s),
+            },
+            on_loss="off",
+            watched=(
+                Watched(temperature, every_s=1.0, stale_s=5.0),
+                Watched(Seen("output", WORKING_OUTPUT, 0.0, 100.0), every_s=1.0, stale_s=5.0),
+                Watched(Seen("mode", AUTO_MANUAL, AUTOMATIC, MANUAL), every_s=1.0, stale_s=5.0),
+            ),
+        )

@@ -1,7 +1,6 @@
 """A relay module on a Modbus RTU line as the gate of a laser: the Modbus RTU Relay of Waveshare."""
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ophyd import Component, Kind
@@ -10,6 +9,7 @@ from ..errors import LimitError, LinkError, Refused, WrongInstrument
 from ..instrument import ATTEMPTS, Instrument, Setpoint
 from ..link import Steps
 from ..modbus import Coil, ModbusLink, Register
+from ..safe_state import Beat, SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
 
 CHANNELS = 8
@@ -136,6 +136,16 @@ class GateRelay(Instrument):
     def resume(self) -> None:
         """Nothing: the contact stays open until it is pulsed on purpose."""
 
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
-        """Contact open; 0.5 s are enough for one lost reply."""
-        return [("gate open", self.gate_open, 0.5)]
+    @property
+    def safe_state(self) -> SafeState:
+        """Contact open; 0.5 s are enough for one lost reply. While a guard stands here, its pulses keep it closed."""
+        return SafeState(
+            ways={
+                "off": Way(
+                    (SafeAction("gate open", ((CONTACT, 0),), (Seen("closed", CONTACT, 0, 0),), 0.5, SETTLING_S),)
+                )
+            },
+            on_loss="off",
+            watched=(Watched(Seen("closed", CONTACT, 0, 1)),),
+            beat=Beat(FLASH_ON, 1.0, 0.3, timed=True),
+        )

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ophyd import Component, Kind
@@ -10,6 +10,7 @@ from ophyd import Component, Kind
 from ..errors import GarbledReply, LimitError, LinkError, Refused, WrongInstrument
 from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
 from ..link import Steps
+from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
 from ..visa import MessageLink
 
@@ -80,6 +81,11 @@ class YLRLink(MessageLink):
 
     terminator = b"\r"
 
+    def port(self) -> dict[str, Any]:
+        """Every message is answered."""
+        identity = {"ask": self.query_words("RFV"), "expect": r"^RFV: "}
+        return {**super().port(), "identity": identity, "answers_all": True, "refusal": "ERR: refused by the guard"}
+
     def identify(self) -> None:
         """Compare the reply to `RFV` with `identity`, a regular expression. Raises WrongInstrument."""
         reply = self._exchange("RFV")
@@ -124,9 +130,9 @@ class Current(Setpoint):
         """Raises LimitError for a step from the last known value that would rise too fast."""
         laser = self.instrument
         elapsed_s = min(laser.clock.monotonic() - self._changed_at, BURST_S)
-        if not value - self.get() <= laser.ramp_percent_per_s * elapsed_s + 1e-6:
+        if not value - self.get() <= self.rise_per_s * elapsed_s + 1e-6:
             raise LimitError(
-                f"{self.name} = {value:g} is refused: accepted is a rise of {laser.ramp_percent_per_s:g} %/s, "
+                f"{self.name} = {value:g} is refused: accepted is a rise of {self.rise_per_s:g} %/s, "
                 f"and {elapsed_s:.2g} s ago it was {self.get():g} %"
             )
 
@@ -244,7 +250,7 @@ class IPGYLR(Instrument):
         self.fault.parse = lambda reply: parse_status(reply) & mask
         self.output_power.plausible = (0.0, 1.5 * rated_power)
         self.current.tighten(0.0, min(MAX_CURRENT_PERCENT, 100.0 * POWER_CAP_W / rated_power))
-        self.ramp_percent_per_s = 100.0 * RAMP_W_PER_S / (STEEPEST * rated_power)
+        self.current.rise_per_s = 100.0 * RAMP_W_PER_S / (STEEPEST * rated_power)
 
     def connect(self) -> None:
         """Read everything. Raises WrongInstrument where a question is not understood."""
@@ -283,6 +289,14 @@ class IPGYLR(Instrument):
     def resume(self) -> None:
         """Nothing: the emission stays off until somebody starts it on purpose."""
 
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+    @property
+    def safe_state(self) -> SafeState:
         """Emission off; 0.5 s are enough for two lost replies."""
-        return [("emission off", self.emission_off, 0.5)]
+        dark = Seen("emission", "STA", 0, 0, mask=EMISSION)
+        faultless = Seen("faults", "STA", 0, 0, mask=sum(1 << bit for bit in self.faults))
+        return SafeState(
+            ways={"off": Way((SafeAction("emission off", (("EMOFF", None),), (dark,), 0.5, OFF_SETTLING_S),))},
+            on_loss="off",
+            watched=(Watched(faultless), Watched(Seen("emission", "STA", 0, EMISSION, mask=EMISSION))),
+            commands=(("EMON", None),),
+        )

@@ -1,7 +1,6 @@
 """Presses that are run by the EPICS databases of GSECARS."""
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Final
 
 from ophyd import Component as Cpt
@@ -11,6 +10,7 @@ from ..epics import EpicsInstrument, RecordDevice
 from ..errors import LimitError, Refused
 from ..instrument import Reading, Setpoint
 from ..link import Steps
+from ..safe_state import Beat, SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
 
 MN_PER_TON: Final = 9.80665e-3
@@ -22,6 +22,21 @@ RAM_SPEED_LIMIT_UM_PER_S: Final = 0.2
 SETTLING_S: Final = 60.0
 STOPPING_S: Final = 10.0
 POLL_S: Final = (5.0, 60.0)
+
+
+HOLD: Final = SafeAction(
+    "held",
+    (("Press_StopBoth.PROC", 1), ("DDIA30:m1.STOP", 1), ("DDIA30:m2.STOP", 1), ("Press_EnableRamp", 0)),
+    (
+        Seen("feedback", "Press_PID.FBON", 0, 0),
+        Seen("ramping", "Press_EnableRamp", 0, 0),
+        Seen("top ram stands", "DDIA30:m1.DMOV", 1, 1),
+        Seen("bottom ram stands", "DDIA30:m2.DMOV", 1, 1),
+    ),
+    2 * STOPPING_S,
+)
+"""Pumps and rams stopped, valves closed: never a fast release."""
+LATCH: Final = Watched(Seen("blow-out latch", "Press_BlowoutLatch", 0, 0), every_s=0.1, stale_s=2.0)
 
 
 class BlowOut(RuntimeError):
@@ -142,6 +157,9 @@ class GSECARSPress(EpicsInstrument):
     """
 
     hazard = "pressure"
+    safe_state = SafeState(
+        ways={"hold": Way((HOLD,))}, on_loss="hold", watched=(LATCH,), beat=Beat("Press_Lease", 1, 0.25)
+    )
 
     load = Cpt(
         Load,
@@ -197,7 +215,7 @@ class GSECARSPress(EpicsInstrument):
 
     def hold(self) -> JobStatus:
         """Stop pumps and rams and close the valves; fails with Refused unless all is seen to stand."""
-        return self.link.submit(self._stop_all)
+        return self.bring_about(HOLD)
 
     def acknowledge_blow_out(self, person: str) -> JobStatus:
         """Reset the latch, on the word of the named person who has looked at the cell; no plan may call this."""
@@ -208,10 +226,6 @@ class GSECARSPress(EpicsInstrument):
     def stop(self, *, success: bool = False) -> None:
         """End what moves, by holding the press."""
         self.hold()
-
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
-        """How to make it safe: hold, never a fast release."""
-        return [(f"{self.name} held", self.hold, 2 * STOPPING_S)]
 
     def _start_ramp(self, target: float, duration: int) -> None:
         if not self.feedback.get():
@@ -234,21 +248,6 @@ class GSECARSPress(EpicsInstrument):
         if self.load.target != target:
             raise Refused(f"{self.load.name}: the ramp to {target:g} MN was replaced by one to {self.load.target:g} MN")
         return not self.ramping.get() and abs(self.load.get() - target) <= self.load.tolerance
-
-    def _stop_all(self) -> Steps:
-        rams = (self.top.prefix, self.bottom.prefix)
-        self.start("Press_StopBoth.PROC", 1)
-        for ram in rams:
-            self.start(ram + ".STOP", 1)
-        self.start("Press_EnableRamp", 0)
-        deadline = self.clock.monotonic() + STOPPING_S
-        while True:
-            self.fetch(self.feedback, self.ramping)
-            if not self.feedback.get() and not self.ramping.get() and all(self.ask(*(ram + ".DMOV" for ram in rams))):
-                return
-            if self.clock.monotonic() > deadline:
-                raise Refused(f"{self.name}: pumps or rams still move {STOPPING_S:g} s after they were stopped")
-            yield 0.5
 
     def _reset_latch(self) -> None:
         self.put("Press_BlowoutLatch", 0)

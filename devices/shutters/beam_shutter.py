@@ -1,6 +1,5 @@
 """A beam shutter behind EPICS records."""
 
-from collections.abc import Callable, Sequence
 from typing import Final
 
 from ophyd import Component as Cpt
@@ -9,6 +8,7 @@ from ..epics import EpicsInstrument
 from ..errors import Refused
 from ..instrument import Reading
 from ..link import Steps
+from ..safe_state import SafeAction, SafeState, Seen, Way
 from ..status import JobStatus
 
 TRAVEL_S: Final = 5.0
@@ -24,6 +24,10 @@ class BeamShutter(EpicsInstrument):
     """
 
     hazard = "radiation"
+    safe_state = SafeState(
+        ways={"closed": Way((SafeAction("closed", (("Close", 1),), (Seen("status", "Status", 0, 0),), 2 * TRAVEL_S),))},
+        on_loss="closed",
+    )
 
     is_open = Cpt(Reading, query="Status", parse=int, plausible=(0, 1), unit="", value=0)
 
@@ -36,14 +40,6 @@ class BeamShutter(EpicsInstrument):
         if state not in COMMANDS:
             raise ValueError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
         return self.link.submit(lambda: self._go(state))
-
-    def close(self) -> JobStatus:
-        """Close it, verified."""
-        return self.set("closed")
-
-    def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
-        """How to make it safe."""
-        return [(f"{self.name} closed", self.close, 2 * TRAVEL_S)]
 
     def _go(self, state: str) -> Steps:
         button, expected = COMMANDS[state]

@@ -16,7 +16,7 @@ from caproto.server.common import DisconnectedCircuit
 
 from .channel_frames import ReadRequest, read_reply, read_request
 from .channels import Channel, channels_of, tell
-from .records import Instrument
+from .records import Instrument, Ticking
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -25,6 +25,8 @@ HOST = "127.0.0.1"
 CHUNK = 1 << 16
 START_S = 10.0
 """How long the server's thread may take to start, in real seconds."""
+TICK_S = 0.01
+"""How often an instrument with a watchdog looks at the time, in real seconds."""
 MONITOR_S = 0.1
 """How often values that somebody monitors are looked at, in real seconds."""
 
@@ -39,6 +41,8 @@ class ChannelAccessServer:
     """
 
     def __init__(self, instruments: Mapping[str, Instrument], clock: "Clock") -> None:
+        self._clock = clock
+        self._ticks = [instrument.tick for instrument in instruments.values() if isinstance(instrument, Ticking)]
         self._monitored: set[Channel] = set()
         self._channels = channels_of(instruments, clock, self._monitored)
         listener = _listen()
@@ -80,11 +84,12 @@ class ChannelAccessServer:
 
     async def _run(self, listener: socket.socket) -> None:
         self._context = _Context(dict(self._channels), listener)
-        monitors = asyncio.create_task(self._update_monitors())
+        watchers = [asyncio.create_task(work) for work in (self._update_monitors(), self._tick())]
         try:
             await self._context.run(startup_hook=self._tell_started)
         finally:
-            monitors.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             for circuit in list(self._context.circuits):
                 circuit.client.close()
 
@@ -96,6 +101,13 @@ class ChannelAccessServer:
         while True:
             await asyncio.sleep(MONITOR_S)
             await tell(self._monitored)
+
+    async def _tick(self) -> None:
+        """Let instruments with a watchdog look at the time."""
+        while True:
+            for tick in self._ticks:
+                tick(self._clock.monotonic())
+            await asyncio.sleep(TICK_S)
 
     def _end_tasks(self) -> None:
         tasks = asyncio.all_tasks(self._loop)

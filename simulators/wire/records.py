@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 NO_ALARM, MINOR, MAJOR, INVALID = range(4)
 """Alarm severities, as EPICS numbers them."""
@@ -38,6 +38,15 @@ class Instrument(Protocol):
 
     def records(self) -> Mapping[str, Record]:
         """The records by their suffix: the name without the instrument's prefix, with a field where it has one."""
+        ...
+
+
+@runtime_checkable
+class Ticking(Protocol):
+    """An instrument that acts by itself when a time has passed."""
+
+    def tick(self, t: float) -> None:
+        """Look at the time, often."""
         ...
 
 

@@ -234,6 +234,7 @@ def record() -> Record:
         engine = RunEngine({}, during_task=None, context_managers=[])
         with Journal(folder, rehearsal.clock) as journal:
             engine(rehearsal.plan(start_metadata() | metadata), journal)
+            journal.note("guard", {"press": "held"})
             if truth:
                 journal.append_truth({"values": {"pressure": 18.2}, "series": {"time": np.arange(500.0)}})
         return folder

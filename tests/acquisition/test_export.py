@@ -214,6 +214,14 @@ def test_any_run_opens_on_a_plot(tmp_path: Path) -> None:
         assert list(primary["word"].asstr()) == ["a\\0b"] * 3
 
 
+def test_notes_are_a_table(file: Path, recorded: Path) -> None:
+    (note,) = read_run(recorded).notes
+    with h5py.File(file) as root:
+        notes = root["entry/journal_notes"]
+        assert (notes["kind"].asstr()[0], notes["content"].asstr()[0]) == ("guard", '{"press": "held"}')
+        assert (notes["clock"][0], notes["wall_time"][0]) == (note.clock, note.wall)
+
+
 def test_bad_input_is_said_in_one_line(recorded: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no journal"):
         export(tmp_path, tmp_path / "x.nxs")

@@ -304,6 +304,51 @@ def test_documents_come_in_the_order_of_one_run(tmp_path: Path) -> None:
         journal.append_truth({})
 
 
+def test_notes_stand_between_documents_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    with Journal(tmp_path, Clock()) as journal:
+        with pytest.raises(ValueError, match="a hazard note belongs between start and stop"):
+            journal.note("hazard", {})
+        journal("start", START)
+        journal("descriptor", DESCRIPTOR)
+        with monkeypatch.context() as patched:
+            patched.setattr(AppendOnlyFile, "flush", lambda self: flushed.append(self.name))
+            journal.note("hazard", {"device": "laser", "to": np.float64(3.0), "$odd": np.nan})
+            assert flushed == [JOURNAL]
+        with pytest.raises(ValueError, match=r"^note\.content\.to is a set"):
+            journal.note("hazard", {"to": {1}})
+        journal("event", event(1.0))
+        journal("stop", STOP)
+        with pytest.raises(ValueError, match="only guard notes may follow"):
+            journal.note("hazard", {})
+        journal.note("guard", {"laser": "made safe"})
+        journal.append_truth({"pressure": 1.0})
+        journal.note("guard", {"laser": "still safe"})
+    run = read_run(tmp_path)
+    assert [note.kind for note in run.notes] == ["hazard", "guard", "guard"]
+    assert {note.clock for note in run.notes} == {12.5}
+    np.testing.assert_equal(run.notes[0].content, {"device": "laser", "to": 3.0, "$odd": np.nan})
+    assert (run.exit_status, run.truth, len(run.streams["primary"])) == ("success", {"pressure": 1.0}, 1)
+    with pytest.raises(JournalError, match="closed"):
+        journal.note("guard", {})
+
+
+def test_notes_of_another_thread_never_fall_into_a_line(tmp_path: Path) -> None:
+    import threading
+
+    with Journal(tmp_path, Clock()) as journal:
+        journal("start", START)
+        journal("descriptor", DESCRIPTOR)
+        notes = threading.Thread(target=lambda: [journal.note("guard", {"n": n}) for n in range(200)])
+        notes.start()
+        for number in range(1, 1001):
+            journal("event", event(np.arange(50.0), number))
+        notes.join()
+        journal("stop", STOP)
+    run = read_run(tmp_path)
+    assert (run.torn, len(run.notes), len(run.streams["primary"])) == ("", 200, 1000)
+
+
 def test_a_document_that_cannot_be_held_is_refused_and_the_journal_goes_on(tmp_path: Path) -> None:
     with Journal(tmp_path, Clock()) as journal:
         journal("start", START)

@@ -187,28 +187,28 @@ def test_no_heating_with_a_broken_thermocouple(furnace_on):
 
 def test_the_heater_is_cut_and_the_cut_is_confirmed(furnace_on):
     furnace, transcript = furnace_on(TO_MANUAL, NO_OUTPUT, OUTPUT_0, MANUAL)
-    furnace.heater_off().wait(5)
+    furnace.heating.set(0).wait(5)
     transcript.done()
 
 
 def test_a_cut_that_does_not_show_is_tried_again(furnace_on):
     cut = [TO_MANUAL, NO_OUTPUT]
     furnace, transcript = furnace_on(*cut, OUTPUT_41, MANUAL, *cut, OUTPUT_0, AUTOMATIC, *cut, OUTPUT_0, MANUAL)
-    furnace.heater_off().wait(5)
+    furnace.heating.set(0).wait(5)
     transcript.done()
 
 
 def test_a_cut_that_never_shows_fails(furnace_on):
     furnace, transcript = furnace_on(*[TO_MANUAL, NO_OUTPUT, OUTPUT_41, MANUAL] * 3)
     with pytest.raises(Refused, match="did not go to zero"):
-        furnace.heater_off().wait(5)
+        furnace.heating.set(0).wait(5)
     transcript.done()
 
 
 def test_a_cut_survives_a_lost_reply(furnace_on):
     lost = (TO_MANUAL[0], b"")
     furnace, transcript = furnace_on(lost, IDENTITY, TO_MANUAL, NO_OUTPUT, OUTPUT_0, MANUAL)
-    furnace.heater_off().wait(5)
+    furnace.heating.set(0).wait(5)
     transcript.done()
 
 

@@ -212,7 +212,7 @@ def test_the_limits_are_those_of_the_safety_table(rated: float, highest: float, 
     """40 W and 5 W/s at most, for a threshold of up to a fifth and no more than the rated power at full current."""
     laser = IPGYLR(name="laser", link=None, rated_power=rated)
     assert laser.current.limits == (0.0, highest)
-    assert laser.ramp_percent_per_s == pytest.approx(ramp)
+    assert laser.current.rise_per_s == pytest.approx(ramp)
     for threshold in (0.0, 10.0, 20.0):
         slope_w = rated / (100.0 - threshold)
         assert slope_w * (highest - threshold) <= 40.0 + 1e-9

@@ -171,7 +171,7 @@ def test_a_furnace_ramps_holds_and_is_cut(rehearse):
     assert furnace.temperature.get() == pytest.approx(1225.0, abs=0.5)
     assert furnace.output.get() == 40.0
     before = rehearsal.clock.monotonic()
-    rehearsal.wait(furnace.heater_off())
+    rehearsal.wait(furnace.heating.set(0))
     assert rehearsal.clock.monotonic() - before < 1.0
     rehearsal.wait(furnace.trigger())
     assert furnace.output.get() == 0.0

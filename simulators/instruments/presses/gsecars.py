@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from ...clock import Clock
 from ...noise import Noise
 from ...wire.records import MAJOR, NO_ALARM, Record, command, constant
+from ..lease import Lease
 from .loop import LoadLoop
 
 MN_PER_TON: Final = 9.80665e-3
@@ -67,7 +68,8 @@ class SimulatedGSECARSPress:
     The latch is the IOC's own: when the load falls by more than `Press_Blowout.C` tons from one 1-s sample to the
     next, it is set, in MAJOR alarm, pumps and feedback stop, and stay so whoever asks. A ramp that was under way goes
     on counting with the feedback off, as it does in that database: it moves the set-point, not the press. The
-    differential rams are another IOC's and are not stopped by the latch.
+    differential rams are another IOC's and are not stopped by the latch. With `lease` it has a watchdog record
+    `Press_Lease` (ours, not in those databases): pumps and rams are stopped when nobody beats it any more.
     """
 
     wire = "channel access"
@@ -82,6 +84,7 @@ class SimulatedGSECARSPress:
         blow_out_tons: float = 10.0,
         switchover_tons: float = 300.0,
         stroke_limit_mm: float = 2.0,
+        lease: bool = False,
     ) -> None:
         self.name = name
         self._world, self._noise = world, noise
@@ -90,6 +93,7 @@ class SimulatedGSECARSPress:
         self._feedback = self._latched = False
         self._seen_s: int | None = None
         self._sample = -1, 0.0
+        self._lease = Lease(clock, self._stop_all) if lease else None
         self._rams = [Ram(world, i, label, stroke_limit_mm) for i, label in enumerate(("Pump 1", "Pump 2"))]
 
     def records(self) -> dict[str, Record]:
@@ -97,7 +101,18 @@ class SimulatedGSECARSPress:
         records = self._load_records() | self._pump_records()
         for i, ram in enumerate(self._rams):
             records |= {f"DDIA30:m{i + 1}.{field}": record for field, record in ram.records().items()}
-        return records
+        return records if self._lease is None else self._lease.records("Press_Lease", records, free=_stops)
+
+    def tick(self, t: float) -> None:
+        """Look whether the lease is still held."""
+        if self._lease is not None:
+            self._lease.tick(t)
+
+    def _stop_all(self, t: float) -> None:
+        self._stop_pumps(t)
+        self._loop.enable(t, False)
+        for ram in self._rams:
+            ram.stop(t)
 
     def _load_records(self) -> dict[str, Record]:
         loop = self._loop
@@ -231,6 +246,11 @@ class SimulatedGSECARSPress:
         self._fall_tons = tons
 
 
+def _stops(suffix: str) -> bool:
+    """Whether a record can only stop something, or bound a ramp that the feedback alone would turn into motion."""
+    return suffix.endswith(".STOP") or suffix.startswith(("Press_Stop", "Press_EnableRamp"))
+
+
 class Ram:
     """A differential ram as a motor record that jogs: JVEL is its speed in mm/s, JOGF advances, JOGR retracts."""
 
@@ -245,7 +265,7 @@ class Ram:
             "JVEL": Record(lambda t: self._jog_mm_per_s, self._set_velocity, unit="mm/s", precision=7),
             "JOGF": Record(lambda t: int(self._speed(t) > 0), lambda t, go: self._jog(t, 1, go), kind="long"),
             "JOGR": Record(lambda t: int(self._speed(t) < 0), lambda t, go: self._jog(t, -1, go), kind="long"),
-            "STOP": command(lambda t: self._world.set_ram_speed(t, self._number, 0.0)),
+            "STOP": command(self.stop),
             "DMOV": Record(lambda t: int(self._speed(t) == 0), kind="long"),
             "MOVN": Record(lambda t: int(self._speed(t) != 0), kind="long"),
             "HLM": constant(self._limit_mm, "mm"),
@@ -253,6 +273,10 @@ class Ram:
             "EGU": constant("mm"),
             "DESC": constant(self._description),
         }
+
+    def stop(self, t: float) -> None:
+        """Stand still."""
+        self._world.set_ram_speed(t, self._number, 0.0)
 
     def _speed(self, t: float) -> float:
         return self._world.ram_speed_um_per_s(t, self._number)

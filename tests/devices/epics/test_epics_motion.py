@@ -98,7 +98,7 @@ def test_the_shutter_opens_and_closes_verified(station: Any) -> None:
     assert station.read("shutter") == {"shutter_is_open": 1}
     ((what, action, _),) = shutter.safe_steps()
     station.finish(action())
-    assert what == "shutter closed"
+    assert what == "closed"
     assert not station.world.shutter_open(station.clock.monotonic())
     with pytest.raises(ValueError, match="accepted are open, closed"):
         shutter.set("ajar")

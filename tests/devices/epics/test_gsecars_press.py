@@ -243,7 +243,7 @@ def test_its_safe_step_is_to_hold(station: Any, press: Any) -> None:
 def test_a_ram_that_does_not_stop_is_not_believed(station: Any, press: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     station.finish(press.top.speed.set(0.1))
     monkeypatch.setattr(station.world, "set_ram_speed", lambda t, ram, speed: None)
-    with pytest.raises(Refused, match="still move"):
+    with pytest.raises(Refused, match="ram stands is not seen"):
         station.finish(press.hold())
 
 

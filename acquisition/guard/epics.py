@@ -1,0 +1,94 @@
+"""A port under EPICS: nothing can be put into its wire, so the guard holds a circuit of its own beside the engine's."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from .circuit import Circuit
+from .log import Log
+from .port import AGAIN_S, LATER_S, NotSeen
+from .specification import Action, Check, PortSpecification
+from .words import holds
+
+
+class EpicsPort:
+    """The guard's own circuit to the server of a hazardous device.
+
+    The engine's puts cannot be held back here. The server does that, which sees the guard's beat: it acts when the
+    beat stops, and refuses set-points until it comes again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        specification: PortSpecification,
+        log: Log,
+        lost: Callable[[str], None],
+        obstacle: Callable[[str], str],
+    ) -> None:
+        self.name, self.specification, self.address = name, specification, ""
+        self._log, self._lost = log, lost
+        self._circuit: Circuit | None = None
+        self.in_use = True
+
+    async def start(self) -> None:
+        """Connect, and find every record that will be needed. Raises OSError, TimeoutError."""
+        await self.ensure_open()
+        for way in self.specification["ways"].values():
+            for action in way["actions"]:
+                for check in action["seen"]:
+                    await self.ask(check)
+        for check in self.specification["watch"]:
+            await self.ask(check)
+
+    async def ensure_open(self) -> None:
+        """Connect where the circuit is lost. Raises OSError, TimeoutError."""
+        if self._circuit is None or self._circuit.closed:
+            _, host, port = self.specification["address"]
+            self._circuit = await Circuit.open(host, port, self._circuit_lost)
+
+    def open_to_engine(self) -> None:
+        """The beat says it."""
+
+    def shut(self) -> None:
+        """The beat stops."""
+
+    def leave(self) -> None:
+        """Nothing was held back."""
+
+    async def ask(self, check: Check) -> float:
+        """The value of a record; of an enum its number. Raises OSError, TimeoutError, ValueError."""
+        return await self._opened().get(check["ask"][0])
+
+    async def kick(self, message: Any) -> None:
+        """Beat. Raises OSError, TimeoutError."""
+        await self.ensure_open()
+        await self._opened().put(*message)
+
+    async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
+        """Put, and put again until it is seen to have worked."""
+        told, wait_s = "", AGAIN_S
+        while True:
+            try:
+                await self.ensure_open()
+                for message in action["send"]:
+                    await self._opened().put(*message)
+                sent.set()
+                for check in action["seen"]:
+                    if not holds(value := await self.ask(check), check):
+                        raise NotSeen(f"{check['name']} is {value:g}")
+                return
+            except (OSError, ValueError, TimeoutError, NotSeen) as error:
+                if (reason := f"{type(error).__name__} {error}"[:120]) != told:
+                    self._log.write("again", port=self.name, action=action["name"], why=reason)
+                told = reason
+            await asyncio.sleep(wait_s)
+            wait_s = min(1.1 * wait_s, LATER_S)
+
+    def _opened(self) -> Circuit:
+        if self._circuit is None:
+            raise OSError(f"{self.name} is not connected")
+        return self._circuit
+
+    def _circuit_lost(self) -> None:
+        self._lost(f"{self.name}: the EPICS server has gone")

@@ -1,0 +1,79 @@
+"""The guard's keeper: a parent with nothing in it, which forks a new guard at once when one dies or hangs."""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import select
+import signal
+from typing import NoReturn
+
+from .lease import Guard
+from .specification import Specification
+
+SILENT_S = 1.0
+"""A guard that has shown no life for so long hangs, and is killed."""
+PRIORITY = 10
+LOCK_ALL = 3
+"""MCL_CURRENT | MCL_FUTURE of mlockall(2)."""
+
+
+def keep(specification: Specification) -> int:
+    """Run guards, one after another, until one leaves by itself; returns its exit code."""
+    child = 0
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+    def pass_on(number: int, _frame: object) -> None:
+        if child:
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    restarted = False
+    while True:
+        life, alive = os.pipe()
+        os.set_blocking(alive, False)
+        child = os.fork()
+        if not child:
+            os.close(life)
+            _guard(specification, alive, restarted)
+        os.close(alive)
+        _until_silent(life, child)
+        os.close(life)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code >= 0:
+            return code
+        restarted = True
+
+
+def _guard(specification: Specification, alive: int, restarted: bool) -> NoReturn:
+    """Be the guard, never to return."""
+    code = 1
+    try:
+        _take_precedence()
+        asyncio.run(Guard(specification, alive).serve(restarted=restarted))
+    except BlockingIOError:
+        print(f"another guard of {specification['rig']} runs", flush=True)
+        code = 2
+    finally:
+        os._exit(code)
+
+
+def _take_precedence() -> None:
+    """Before other processes, in memory that stays, without pauses; each as far as it is allowed."""
+    gc.disable()
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mlockall(LOCK_ALL)
+
+
+def _until_silent(life: int, child: int) -> None:
+    """Until the child is dead; one that hangs is helped."""
+    while True:
+        if not select.select([life], [], [], SILENT_S)[0]:
+            os.kill(child, signal.SIGKILL)
+            return
+        if not os.read(life, 4096):
+            return

@@ -1,0 +1,378 @@
+"""The guard itself: who holds the lease, what trips it, and what is told to whom."""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+from .epics import EpicsPort
+from .log import Log, now
+from .port import Port, StreamPort
+from .sequence import Sequence
+from .specification import Specification, Watched
+from .words import holds
+
+LOOK_S = 0.01
+"""How often the lease is looked at."""
+STARVED_S = 0.2
+"""A guard that was not scheduled for so long first reads the beats that have queued up."""
+
+
+class Guard:
+    """One guard. Not armed to begin with; `latched` says why an engine may not arm it."""
+
+    def __init__(self, specification: Specification, alive: int) -> None:
+        self._specification, self._alive = specification, alive
+        self._log = Log(specification["log"])
+        kinds: dict[str, type[Any]] = {"line": StreamPort, "rtu": StreamPort, "epics": EpicsPort}
+        self._ports: dict[str, Port] = {
+            name: kinds[port["kind"]](name, port, self._log, self.trip, self._obstacle)
+            for name, port in specification["ports"].items()
+        }
+        self._sequence = Sequence(self._ports, self._log)
+        self.armed = False
+        self.latched = _read(specification["latch"])
+        self._holder: asyncio.StreamWriter | None = None
+        self._run = self._lost_run = ""
+        self._beaten = self._moved = self._armed_s = 0.0
+        self._progress: Any = None
+        self._dwell_s = 10.0
+        self._tripping: asyncio.Task[None] | None = None
+        self._values: dict[str, tuple[float, float]] = {}
+        self._orphaned = now()
+        self._n_clients = 0
+        self._leaving: asyncio.Future[None] | None = None
+
+    async def serve(self, *, restarted: bool) -> None:
+        """Until it is told to leave. Raises OSError where another guard of this rig runs."""
+        path = self._specification["socket"]
+        lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(path).unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, functools.partial(self._told_to_leave, number))
+        started = await asyncio.gather(*(port.start() for port in self._ports.values()), return_exceptions=True)
+        troubles = [str(error) or type(error).__name__ for error in started if isinstance(error, BaseException)]
+        if restarted:
+            await self._make_safe("the guard had died", self._on_loss())
+        mask = os.umask(0o177)
+        server = await asyncio.start_unix_server(self._talk, path, limit=8192)
+        os.umask(mask)
+        self._log.write("serving", troubles=troubles, latched=self.latched)
+        watchers = [self._watch_lease(), *(self._watch(name, check) for name, check in self._checks())]
+        watchers += [self._kick(name) for name in self._kicked()]
+        async with server:
+            await asyncio.gather(*watchers)
+
+    def _checks(self) -> list[tuple[str, Watched]]:
+        return [(name, check) for name, port in self._specification["ports"].items() for check in port["watch"]]
+
+    def _on_loss(self) -> dict[str, str]:
+        return {name: port["on_loss"] for name, port in self._specification["ports"].items()}
+
+    def _at_rest(self) -> dict[str, str]:
+        """What a run that has ended leaves behind: the first of each port's ways."""
+        return {name: next(iter(port["ways"])) for name, port in self._specification["ports"].items()}
+
+    # the engine
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._n_clients += 1
+        pid, uid, _ = struct.unpack(
+            "3i", writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
+        try:
+            if uid not in (os.getuid(), 0):
+                _say(writer, refused=f"user {uid} is not the guard's")
+                return
+            while line := await reader.readline():
+                message = json.loads(line)
+                answer = getattr(self, f"_on_{message.get('op')}", None)
+                if answer is None:
+                    _say(writer, refused="there is no such request")
+                else:
+                    _say(writer, **await answer(writer, pid, message))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            self._log.write("a message that is none", why=f"{type(error).__name__} {error}"[:120])
+        finally:
+            self._n_clients -= 1
+            if self._holder is writer:
+                self.trip("the engine has closed its lease")
+            writer.close()
+
+    async def _on_hello(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        addresses = {name: port.address for name, port in self._ports.items() if port.address}
+        return {"rig": self._specification["rig"], "addresses": addresses, **self._state()}
+
+    async def _on_status(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
+        held = {name: round(until - now(), 3) for name, until in self._sequence.held_until.items()}
+        return {
+            "armed": self.armed,
+            "run": self._run,
+            "latched": self.latched,
+            "report": self._sequence.report,
+            "confirmed": self._sequence.confirmed,
+            "tripping": self._is_tripping(),
+            "held_s": held,
+        }
+
+    async def _on_arm(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        why = self._why_not(message)
+        if why:
+            self._log.write("not armed", why=why, pid=pid)
+            return {"refused": why}
+        try:
+            for port in self._ports.values():
+                await port.ensure_open()
+            process = os.pidfd_open(pid)  # the end of a process is seen even if a child of its keeps the socket
+        except (OSError, TimeoutError) as error:
+            return {"refused": f"{type(error).__name__}: {error}"}
+        if self._holder is not None:
+            os.close(process)
+            return {"refused": "another engine holds the lease"}
+        self._sequence.abandon()
+        self._sequence.report = {}
+        self._holder, self._run, self.armed = writer, str(message["run"]), True
+        self._dwell_s = self._bounded(message["dwell_s"])
+        self._beaten = self._moved = self._armed_s = now()
+        self._values.clear()
+        await asyncio.gather(*(self._beat(name) for name in self._kicked() if self._ports[name].in_use))
+        self._release_latch()
+        for port in self._ports.values():
+            port.open_to_engine()
+        asyncio.get_running_loop().add_reader(process, self._process_ended, process, writer)
+        self._log.write("armed", pid=pid, run=self._run)
+        return {"armed": True}
+
+    def _why_not(self, message: dict[str, Any]) -> str:
+        """Why an engine may not arm; one that goes on with the lost run may, while its ports are held."""
+        if self._holder is not None:
+            return "another engine holds the lease"
+        if self._is_tripping():
+            return "it is being made safe"
+        resumes = bool(message.get("resume")) and message["resume"] == self._lost_run
+        if resumes and self._sequence.held_until:
+            return ""
+        if self.latched:
+            return f"{self.latched}; a person must acknowledge that first"
+        return "a port is held for the run that was lost" if self._sequence.held_until else ""
+
+    async def _on_beat(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        if self._holder is not writer:
+            return {"beat": message["n"], "armed": False, "latched": self.latched}
+        self._beaten = now()
+        self._dwell_s = self._bounded(message["dwell_s"])
+        if message["progress"] != self._progress:
+            self._progress, self._moved = message["progress"], now()
+        return {"beat": message["n"], "armed": self.armed}
+
+    def _bounded(self, dwell_s: Any) -> float:
+        return min(float(dwell_s), self._specification["dwell_max_s"])
+
+    async def _on_release(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        if self._holder is not writer:
+            return {"refused": "the lease is not yours"}
+        self._holder = None
+        await self._make_safe("the run has ended", self._at_rest())
+        return {"released": True, **self._state()}
+
+    async def _on_leave(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        if self._holder is not None or self.latched or not self._sequence.over:
+            return {"refused": "there is something left to look after"}
+        self._log.write("leaves")
+        asyncio.get_running_loop().call_later(0.05, os._exit, 0)
+        return {"leaves": True}
+
+    async def _on_trip(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        self.trip(str(message.get("why", "asked for")))
+        if self._tripping is not None:
+            await self._tripping
+        return self._state()
+
+    async def _on_ack(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        who = str(message["who"]).strip()
+        if not who:
+            return {"refused": "a trip is acknowledged by a person: a name is needed"}
+        if self._is_tripping() or self._sequence.held_until:
+            return {"refused": "it is still being made safe"}
+        if not self._sequence.confirmed and not message.get("even_unconfirmed"):
+            return {"refused": "not everything is confirmed to be safe", **self._state()}
+        self._log.write("acknowledged", who=who, of=self.latched, confirmed=self._sequence.confirmed)
+        self._release_latch()
+        return self._state()
+
+    def _process_ended(self, process: int, writer: asyncio.StreamWriter) -> None:
+        asyncio.get_running_loop().remove_reader(process)
+        os.close(process)
+        if self._holder is writer:
+            self.trip("the engine has died")
+
+    # what trips it
+
+    async def _watch_lease(self) -> None:
+        last = now()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._show_life()
+            moment = now()
+            starved, last = moment - last > STARVED_S, moment
+            if self.armed and not starved:
+                if moment - self._beaten > self._specification["lease_s"]:
+                    self.trip(f"the engine was silent for {moment - self._beaten:.2f} s")
+                elif moment - self._moved > self._dwell_s + LOOK_S:
+                    self.trip(f"the plan made no progress for {moment - self._moved:.2f} s")
+                elif stale := self._stale(moment):
+                    self.trip(stale)
+            if self._n_clients or not (self._sequence.over or self._specification["rehearsal"]):
+                self._orphaned = moment
+            elif (patience := self._specification["orphan_s"]) and moment - self._orphaned > patience:
+                self._log.write("no engine comes any more")
+                os._exit(0)
+
+    def _show_life(self) -> None:
+        try:
+            os.write(self._alive, b".")
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.trip("the guard's keeper has died")
+
+    async def _watch(self, name: str, check: Watched) -> None:
+        """Keep a reading fresh; the lease is lost when it is not as it should be."""
+        what = f"{name}.{check['name']}"
+        while True:
+            await asyncio.sleep(check["every_s"])
+            if self._is_tripping():
+                continue
+            with contextlib.suppress(OSError, ValueError, TimeoutError):
+                value = await self._ports[name].ask(check)
+                self._values[what] = now(), value
+                self._log.sample(what, value)
+                if self.armed and self._matters(check) and not holds(value, check):
+                    self.trip(f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}")
+
+    def _stale(self, moment: float) -> str:
+        for name, check in self._checks():
+            what = f"{name}.{check['name']}"
+            since = moment - max(self._values.get(what, (0.0, 0.0))[0], self._armed_s)
+            if since > check["stale_s"] and self._matters(check):
+                return f"{what} has not been read for {since:.2f} s"
+        return ""
+
+    def _matters(self, check: Watched) -> bool:
+        return not check["while_on"] or any(self._is_on(port) for port in check["while_on"])
+
+    def _is_on(self, name: str) -> bool:
+        """Whether a port is, as far as its watched readings tell, not in its safe state."""
+        port = self._specification["ports"][name]
+        way = next(iter(port["ways"].values()))
+        seen = {check["name"]: check for action in way["actions"] for check in action["seen"]}
+        for watched in port["watch"]:
+            safe, value = seen.get(watched["name"]), self._values.get(f"{name}.{watched['name']}")
+            if safe is not None and value is not None and not holds(value[1], safe):
+                return True
+        return False
+
+    def _obstacle(self, name: str) -> str:
+        """Why a command may not pass to a port now: a reading that it depends on is missing, stale or wrong."""
+        for owner, check in self._checks():
+            if name in check["while_on"]:
+                what = f"{owner}.{check['name']}"
+                moment, value = self._values.get(what, (0.0, 0.0))
+                if now() - moment > check["stale_s"]:
+                    return f"{what} is not fresh"
+                if not holds(value, check):
+                    return f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
+        return ""
+
+    async def _kick(self, name: str) -> None:
+        """Keep a watchdog from dropping out, as long as the lease is held."""
+        kick = self._specification["ports"][name]["kick"]
+        while kick is not None:
+            if self.armed and self._ports[name].in_use:
+                await self._beat(name)
+            await asyncio.sleep(kick["every_s"])
+
+    async def _beat(self, name: str) -> None:
+        kick = self._specification["ports"][name]["kick"]
+        if kick is not None:
+            with contextlib.suppress(OSError, ValueError, TimeoutError):
+                await self._ports[name].kick(kick["send"])
+
+    def _kicked(self) -> list[str]:
+        return [name for name, port in self._specification["ports"].items() if port["kick"]]
+
+    # the trip
+
+    def trip(self, why: str) -> None:
+        """The lease is lost: make safe, once."""
+        if self.armed and not self._is_tripping():
+            self._tripping = asyncio.ensure_future(self._make_safe(why, self._on_loss(), tripped=True))
+
+    def _is_tripping(self) -> bool:
+        return self._tripping is not None and not self._tripping.done()
+
+    async def _make_safe(self, why: str, ways: dict[str, str], *, tripped: bool = False) -> None:
+        begun = now()
+        self.armed = False
+        holder, self._holder = self._holder, None
+        for port in self._ports.values():
+            port.shut()
+        played = asyncio.ensure_future(self._sequence.play(ways))
+        await asyncio.sleep(0)
+        if tripped:
+            self.latched, self._lost_run = why, self._run
+            if holder is not None:
+                with contextlib.suppress(OSError):
+                    _say(holder, tripped=why)
+        await played
+        if tripped:  # the disk may be slow, or full: it comes last
+            _write(self._specification["latch"], why)
+            self._log.around()
+        for port in self._ports.values():
+            port.leave()
+        self._log.write("made safe", why=why, after_s=now() - begun, report=self._sequence.report)
+
+    def _release_latch(self) -> None:
+        self.latched = ""
+        with contextlib.suppress(OSError):
+            Path(self._specification["latch"]).unlink(missing_ok=True)
+
+    def _told_to_leave(self, number: int) -> None:
+        self.trip(f"the guard got {signal.Signals(number).name}")
+        self._leaving = asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        if self._tripping is not None:
+            await self._tripping
+        os._exit(0)
+
+
+def _say(writer: asyncio.StreamWriter, **message: Any) -> None:
+    writer.write((json.dumps(message) + "\n").encode())
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or "a trip"
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    with contextlib.suppress(OSError), Path(path).open("w", encoding="utf-8") as file:
+        file.write(f"{text} ({time.strftime('%Y-%m-%d %H:%M:%S')})")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,410 @@
+"""A port that the guard owns: it passes the engine's messages on, whole, and speaks for itself between them."""
+
+import asyncio
+import collections
+import contextlib
+import os
+import pty
+import re
+import socket
+import termios
+import tty
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from .log import Log, now
+from .specification import Action, Check, PortSpecification
+from .wire import Wire, connect, open_serial, owner_of_peer
+from .words import Lines, Rtu, Words, holds
+
+SILENCE_S = 0.02
+"""A line that has said nothing for so long has said what it had to say."""
+AGAIN_S = 0.02
+"""Between attempts at a step that has not been seen to work, at first."""
+LATER_S = 1.0
+"""Between attempts at one that takes long."""
+OPEN_REPLY_S = 0.25
+"""How long the answer to the engine's last question is waited for on a half-duplex line before it is made safe."""
+BETWEEN_FRAMES_S = 0.004
+"""Half-duplex lines are left alone for so long before somebody else speaks."""
+
+
+class NotSeen(Exception):
+    """A safe action was sent, and what it does is not seen."""
+
+
+class Port(Protocol):
+    """What the guard does with a port, whatever its protocol."""
+
+    name: str
+    specification: PortSpecification
+    address: str
+    """Where the engine reaches it; empty where it goes there by itself."""
+    in_use: bool
+    """Whether the engine, as far as the guard sees it, has done something that it has not made safe again."""
+
+    async def start(self) -> None:
+        """Open both ends; an instrument that does not answer is tried again later. Raises OSError."""
+        ...
+
+    async def ensure_open(self) -> None:
+        """Connect to the instrument where that is lost. Raises OSError, TimeoutError."""
+        ...
+
+    def open_to_engine(self) -> None:
+        """The lease is held: commands pass."""
+        ...
+
+    def shut(self) -> None:
+        """The lease is lost: from now on not a byte of the engine's passes."""
+        ...
+
+    def leave(self) -> None:
+        """All is safe, or held: questions pass again."""
+        ...
+
+    async def ask(self, check: Check) -> float:
+        """Make a check. Raises OSError, TimeoutError, ValueError."""
+        ...
+
+    async def kick(self, message: Any) -> None:
+        """Keep a watchdog from dropping out. Raises OSError, TimeoutError."""
+        ...
+
+    async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
+        """Send an action at once, then again until it is seen to have worked; the caller bounds it."""
+        ...
+
+
+class Abandoned(OSError):
+    """The lease was lost in the middle of a question of ours."""
+
+
+class StreamPort:
+    """An instrument on a socket or a serial line, with one engine in front of it.
+
+    One transaction is open at a time: the engine's, or one of the guard's own. What arrives while the engine's is
+    open, or none, is the engine's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        specification: PortSpecification,
+        log: Log,
+        lost: Callable[[str], None],
+        obstacle: Callable[[str], str],
+    ) -> None:
+        self.name, self.specification, self.address = name, specification, ""
+        self._log, self._lost, self._obstacle = log, lost, obstacle
+        self._words: Words = Rtu(specification) if specification["kind"] == "rtu" else Lines(specification)
+        self._half_duplex = specification["kind"] == "rtu"
+        self._instrument: Wire | None = None
+        self._engine: Wire | None = None
+        self._far_end = -1
+        self._armed = self._playing = self.in_use = False
+        ways = specification["ways"].values()
+        self._safe = {bytes.fromhex(m) for way in ways for action in way["actions"] for m in action["send"]}
+        self._incoming = bytearray()
+        self._requests: collections.deque[bytes] = collections.deque()
+        self._turn = ""
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._replies = bytearray()
+        self._heard = asyncio.Event()
+        self._epoch = 0
+        self._asked = 0.0
+        self._opening: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Open the engine's end, and the instrument's if it answers. Raises OSError."""
+        if self.specification["address"][0] == "tcp":
+            listener = socket.socket()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(4)
+            listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+            self.address = f"TCPIP::127.0.0.1::{listener.getsockname()[1]}::SOCKET"
+        else:
+            ours, self._far_end = pty.openpty()  # the far end stays open here: ours outlives every engine
+            tty.setraw(self._far_end)
+            os.fchmod(self._far_end, 0o600)
+            self._engine = Wire(ours, self._from_engine, lambda: None)
+            self.address = f"ASRL{os.ttyname(self._far_end)}::INSTR"
+        await self._try_to_open()
+
+    async def ensure_open(self) -> None:
+        """Connect to the instrument where that is lost. Raises OSError, TimeoutError."""
+        if self._instrument is not None:
+            return
+        kind, where, number = self.specification["address"]
+        self._replies.clear()
+        if kind == "tcp":
+            connection = await connect(where, number)
+            self._instrument = Wire(connection.fileno(), self._from_instrument, self._instrument_lost, connection)
+        else:
+            self._instrument = Wire(open_serial(where, number), self._from_instrument, self._instrument_lost)
+
+    def open_to_engine(self) -> None:
+        """The lease is held: commands pass."""
+        self._words.limits.forget()
+        self._armed, self._playing, self.in_use = True, False, False
+
+    def shut(self) -> None:
+        """The lease is lost: drop the engine, and whatever it has not finished saying."""
+        self._armed, self._playing = False, True
+        self._epoch += 1
+        self._drop_engine()
+        self._requests.clear()
+        self._stop_timer()
+        self._turn = "guard"
+        self._heard.set()
+
+    def leave(self) -> None:
+        """Questions pass again."""
+        self._playing = False
+        self._give_back()
+
+    # what the engine says
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        if self._playing or owner_of_peer(connection) not in (os.getuid(), 0):
+            self._log.write("refused a connection", port=self.name)
+            connection.close()
+            return
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._drop_engine()
+        self._engine = Wire(connection.fileno(), self._from_engine, self._drop_engine, connection)
+        if self._instrument is None:
+            self._opening = asyncio.ensure_future(self._try_to_open())
+
+    async def _try_to_open(self) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            await self.ensure_open()
+
+    def _drop_engine(self) -> None:
+        self._incoming.clear()
+        if self._far_end >= 0:
+            termios.tcflush(self._far_end, termios.TCIOFLUSH)
+        elif self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _from_engine(self, data: bytes) -> None:
+        if self._playing:
+            return
+        self._incoming += data
+        while (message := self._words.take(self._incoming)) is not None:
+            self._requests.append(message)
+        self._next()
+
+    def _next(self) -> None:
+        """Pass the engine's next message on, if it may pass and nobody is waiting for an answer."""
+        while not self._turn and self._requests:
+            message = self._requests.popleft()
+            judgement = self._words.judge(message)
+            why = judgement.refused
+            makes_safe = message in self._safe
+            if not why and not judgement.reads and not self._armed:
+                why = "no engine holds the lease"
+            elif not why and not judgement.reads and not makes_safe:
+                why = self._obstacle(self.name)
+            if why:
+                self._log.write("refused", port=self.name, message=message.hex(), why=why)
+                self._to_engine(self._words.refusal(message))
+                continue
+            if not judgement.reads:
+                self._log.sample(judgement.name, judgement.value)
+                self.in_use = not makes_safe
+            try:
+                self._write(message)
+            except OSError:
+                self._instrument_lost()
+                return
+            if self._words.is_answered(message):
+                self._turn, self._asked = "engine", now()
+                self._replies.clear()
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self.specification["reply_s"], self._give_back)
+
+    def _to_engine(self, data: bytes) -> None:
+        if self._engine is not None and data:
+            try:
+                self._engine.write(data)
+            except OSError:
+                self._drop_engine()
+
+    # what the instrument says
+
+    def _from_instrument(self, data: bytes) -> None:
+        if self._turn == "guard":
+            self._replies += data
+            self._heard.set()
+            return
+        self._to_engine(data)
+        if self._turn == "engine":
+            self._replies += data
+            if self._words.take_reply(self._replies) is not None:
+                self._give_back()
+
+    def _instrument_lost(self) -> None:
+        if self._instrument is None:
+            return
+        self._instrument.close()
+        self._instrument = None
+        self._heard.set()
+        if not self._playing:
+            self._drop_engine()
+        self._lost(f"{self.name}: the connection to the instrument is lost")
+
+    def _write(self, message: bytes) -> None:
+        if self._instrument is None:
+            raise OSError(f"{self.name} is not connected")
+        self._instrument.write(message)
+
+    # whose turn it is
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_back(self) -> None:
+        """A transaction is over: the guard's next question first, if one waits, then the engine's next message."""
+        self._stop_timer()
+        self._turn, self._asked = "", 0.0
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self._turn = "guard"
+                waiter.set_result(None)
+                return
+        self._next()
+
+    async def _own(self, transaction: Callable[[], Awaitable[float]]) -> float:
+        """Do something between two transactions of the engine."""
+        if self._turn:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        epoch = self._epoch
+        self._turn = "guard"
+        self._replies.clear()
+        try:
+            if self._half_duplex:
+                await asyncio.sleep(BETWEEN_FRAMES_S)
+            return await transaction()
+        except (OSError, ValueError, TimeoutError):
+            if self._epoch == epoch:
+                await self._quiet()  # a late answer of ours must not become one of the engine's
+            raise
+        finally:
+            if self._epoch == epoch:
+                self._give_back()
+
+    async def ask(self, check: Check) -> float:
+        """Make a check between two transactions of the engine. Raises OSError, TimeoutError, ValueError."""
+        await self.ensure_open()
+        return await self._own(lambda: self._question(check))
+
+    async def kick(self, message: Any) -> None:
+        """Say something, and take its answer. Raises OSError, TimeoutError."""
+        await self.ensure_open()
+
+        async def transaction() -> float:
+            await self._say(bytes.fromhex(message))
+            return 0.0
+
+        await self._own(transaction)
+
+    # the guard's own words
+
+    async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
+        """Send an action at once, then again until it is seen twice to have worked."""
+        told, wait_s = "", AGAIN_S
+        while True:
+            try:
+                if self._playing:
+                    await self._attempt(action, sent)
+                else:
+                    await self._own(lambda: self._attempt(action, sent))
+                return
+            except (OSError, ValueError, TimeoutError, NotSeen) as error:
+                if (reason := f"{type(error).__name__} {error}"[:120]) != told:
+                    self._log.write("again", port=self.name, action=action["name"], why=reason)
+                told = reason
+            await asyncio.sleep(wait_s)
+            wait_s = min(1.1 * wait_s, LATER_S)
+
+    async def _attempt(self, action: Action, sent: asyncio.Event) -> float:
+        await self.ensure_open()
+        if self._half_duplex:
+            await self._line_free()
+        for message in action["send"]:
+            await self._say(bytes.fromhex(message), awaited=self._half_duplex)
+        sent.set()
+        await self._barrier()
+        for _ in range(2):  # one stale answer that happens to fit does not confirm
+            for check in action["seen"]:
+                if not holds(value := await self._question(check), check):
+                    raise NotSeen(f"{check['name']} is {value:g}")
+        return 0.0
+
+    async def _say(self, message: bytes, *, awaited: bool = True) -> None:
+        self._replies.clear()
+        self._write(message)
+        if awaited and self._words.is_answered(message):
+            await self._reply()
+
+    async def _question(self, check: Check) -> float:
+        if self._half_duplex and self._playing:
+            await asyncio.sleep(BETWEEN_FRAMES_S)
+        self._write(bytes.fromhex(check["ask"]))
+        return self._words.number(await self._reply(), check)
+
+    async def _reply(self) -> bytes:
+        epoch = self._epoch
+        async with asyncio.timeout(self.specification["reply_s"]):
+            while (reply := self._words.take_reply(self._replies)) is None:
+                if self._instrument is None:
+                    raise OSError("the instrument is lost")
+                self._heard.clear()
+                await self._heard.wait()
+                if self._epoch != epoch:
+                    raise Abandoned("the lease was lost")
+        return reply
+
+    async def _quiet(self) -> None:
+        """Wait until the line is silent, and forget what it said."""
+        end = now() + self.specification["reply_s"]
+        while now() < end:
+            self._heard.clear()
+            try:
+                await asyncio.wait_for(self._heard.wait(), SILENCE_S)
+            except TimeoutError:
+                break
+        self._replies.clear()
+
+    async def _barrier(self) -> None:
+        """Answers that come before the identity belong to somebody else's questions."""
+        if self._half_duplex:
+            return
+        await self._quiet()
+        identity = self.specification["identity"]
+        if identity is None:
+            return
+        self._write(bytes.fromhex(identity["ask"]))
+        while not re.search(identity["expect"], (await self._reply()).decode("latin-1")):
+            pass
+
+    async def _line_free(self) -> None:
+        """Half duplex: let the answer come that is under way, and throw it away."""
+        end = self._asked + OPEN_REPLY_S
+        while self._asked and now() < end and self._words.take_reply(self._replies) is None:
+            self._heard.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), max(BETWEEN_FRAMES_S, end - now()))
+        self._asked = 0.0
+        await asyncio.sleep(BETWEEN_FRAMES_S)
+        self._replies.clear()

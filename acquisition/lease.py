@@ -1,0 +1,265 @@
+"""The engine's side of the guard: it starts one, arms it, and beats with the progress of the plan."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from ..devices.errors import NotPermitted
+from .errors import InputError
+
+LEASE_S = 1.0
+BEAT_S = 0.1
+PATIENCE_S = 1.4
+"""A guard that has not answered a beat for so long is not there: the engine writes nothing any more."""
+START_S = 10.0
+ANSWER_S = 30.0
+LONGEST_DWELL_S = 7200.0
+ORPHAN_S = 60.0
+"""A guard that was started for one run stays for so long after it, once all is safe."""
+REHEARSAL_S = 5.0
+"""The same where the instruments are simulated and end with this process."""
+PATH_LIMIT = 100
+"""A Unix socket's path is short."""
+
+
+class GuardLost(RuntimeError):
+    """There is no guard, or it does not do what it is asked."""
+
+
+class Lease:
+    """A connection to the guard of `folder`, which keeps what the guard is told and writes down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket_path = _socket_path(folder)
+        self._socket: socket.socket | None = None
+        self._received = b""
+        self.tripped = ""
+        self._echoed_at = 0.0
+        self._armed = False
+        self._n_beats = 0
+        self._beating: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, folder: Path, rig: str, ports: Mapping[str, Mapping[str, Any]], *, rehearsal: bool = False) -> Self:
+        """The guard that serves in `folder`, or a new one for `ports`. Raises GuardLost."""
+        self = cls(folder)
+        try:
+            self.connect()
+        except GuardLost:
+            self._start(rig, ports, rehearsal)
+        return self
+
+    def _start(self, rig: str, ports: Mapping[str, Mapping[str, Any]], rehearsal: bool) -> None:
+        """A new guard, in a session of its own: it outlives this process and its terminal."""
+        folder = self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        specification = {
+            "rig": rig,
+            "socket": self.socket_path,
+            "log": str(folder / "guard.log"),
+            "latch": str(folder / "guard.latch"),
+            "lease_s": LEASE_S,
+            "dwell_max_s": LONGEST_DWELL_S,
+            "orphan_s": REHEARSAL_S if rehearsal else ORPHAN_S,
+            "rehearsal": rehearsal,
+            "ports": ports,
+        }
+        told = folder / "guard.json"
+        told.write_text(json.dumps(specification, indent=1), encoding="utf-8")
+        with (folder / "guard.out").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "megabar.acquisition.guard", str(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        threading.Thread(target=process.wait, name="guard", daemon=True).start()
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                self.connect()
+                return
+            except GuardLost:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    said = (folder / "guard.out").read_text(encoding="utf-8").strip().splitlines()
+                    raise GuardLost(f"the guard did not start: {said[-1] if said else 'it said nothing'}") from None
+                time.sleep(0.01)
+
+    def connect(self) -> None:
+        """Connect to the guard of this folder. Raises GuardLost."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(self.socket_path)
+        except OSError as error:
+            connection.close()
+            raise GuardLost(f"no guard answers at {self.socket_path} ({error.strerror})") from error
+        connection.settimeout(ANSWER_S)
+        os.set_inheritable(connection.fileno(), False)
+        self._socket, self._received = connection, b""
+
+    def ask(self, op: str, **more: Any) -> dict[str, Any]:
+        """One request and its answer. Raises GuardLost."""
+        if self._socket is None:
+            self.connect()
+        assert self._socket is not None
+        try:
+            self._socket.sendall(json.dumps({"op": op, **more}).encode() + b"\n")
+            while True:
+                for message in self._messages(self._socket.recv(65536)):
+                    if "beat" not in message and "tripped" not in message:
+                        return message
+        except OSError as error:
+            raise GuardLost(f"the guard does not answer ({error})") from error
+
+    def _messages(self, data: bytes) -> list[dict[str, Any]]:
+        if not data:
+            raise ConnectionResetError("it has closed the connection")
+        *lines, self._received = (self._received + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def arm(self, run: str, dwell_s: float, *, resume: bool = False) -> None:
+        """Take the lease. Raises InputError, with what to do, where the guard refuses."""
+        answer = self.ask("arm", run=run, dwell_s=dwell_s, resume=run if resume else "")
+        if "refused" in answer:
+            raise InputError(f"the guard refuses to be armed: {answer['refused']}")
+        self._armed, self._echoed_at = True, time.monotonic()
+
+    def beat_with(
+        self, loop: asyncio.AbstractEventLoop, progress: Callable[[], int], dwell_s: float, lost: Callable[[str], None]
+    ) -> None:
+        """Beat from `loop`, which the plan runs in, until the lease is released; `lost` is told why it was."""
+        assert self._socket is not None
+        self._socket.setblocking(False)
+        connection = self._socket
+
+        def end(reason: str) -> None:
+            if not self.tripped and self._armed:
+                self.tripped = reason
+                lost(reason)
+
+        def hear() -> None:
+            try:
+                for message in self._messages(connection.recv(65536)):
+                    if "tripped" in message:
+                        end(f"the guard has tripped: {message['tripped']}")
+                    elif message.get("armed"):
+                        self._echoed_at = time.monotonic()
+            except BlockingIOError:
+                return
+            except (OSError, ValueError) as error:
+                loop.remove_reader(connection)
+                end(f"the guard is lost ({error})")
+
+        def beat() -> None:
+            if not self._armed or self.tripped:
+                return
+            if time.monotonic() - self._echoed_at > LEASE_S:
+                end(f"the guard has not answered for {LEASE_S:g} s")
+                return
+            self._n_beats += 1
+            message = {"op": "beat", "n": self._n_beats, "progress": progress(), "dwell_s": dwell_s}
+            with contextlib.suppress(OSError):  # hear() notices, and the echo fails to come
+                connection.send(json.dumps(message).encode() + b"\n")
+            self._beating = loop.call_later(BEAT_S * getattr(loop, "factor", 1.0), beat)
+
+        def begin() -> None:
+            loop.add_reader(connection, hear)
+            beat()
+
+        loop.call_soon_threadsafe(begin)
+
+    def stop_beating(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The plan is over: hand the connection back to `ask`."""
+        assert self._socket is not None
+        stopped, connection = threading.Event(), self._socket
+
+        def stop() -> None:
+            if self._beating is not None:
+                self._beating.cancel()
+            loop.remove_reader(connection)
+            stopped.set()
+
+        loop.call_soon_threadsafe(stop)
+        stopped.wait(LEASE_S)
+        connection.setblocking(True)
+        connection.settimeout(ANSWER_S)
+
+    def check(self) -> None:
+        """Raises NotPermitted where nothing may be sent any more: the guard has tripped, or was silent for too long."""
+        if self.tripped:
+            raise NotPermitted(self.tripped)
+        if self._armed and time.monotonic() - self._echoed_at > PATIENCE_S:
+            raise NotPermitted(f"the guard has not answered for {PATIENCE_S:g} s")
+
+    def permit_for(self, guarded: Iterable[str]) -> Callable[[str], None]:
+        """What a link asks before it sends: `check`, for commands to what is guarded (names or prefixes of records)."""
+        prefixes = tuple(guarded)
+
+        def permit(command: str) -> None:
+            if command.startswith(prefixes):
+                self.check()
+
+        return permit
+
+    def release(self) -> dict[str, str]:
+        """Give the lease back; what became of every safe action. Raises GuardLost."""
+        self._armed = False
+        answer = self.ask("release") if not self.tripped else self._settled()
+        if "refused" in answer:
+            answer = self._settled()
+        report: dict[str, str] = answer["report"]
+        return report
+
+    def leave(self) -> None:
+        """Let go; a guard that has nothing to look after ends, one whose lease was not released trips."""
+        with contextlib.suppress(GuardLost):
+            self.ask("leave")
+        self.close()
+
+    def _settled(self) -> dict[str, Any]:
+        """The state once the guard has made safe; of the guard that came after one that has died."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                state = self.ask("status")
+                if not state["tripping"]:
+                    return state
+            except GuardLost:
+                self.close()
+                if time.monotonic() > deadline:
+                    raise
+            if time.monotonic() > deadline:
+                raise GuardLost("the guard is still making safe")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Let go of the connection; the guard trips if the lease was not released."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _socket_path(folder: Path) -> str:
+    """Beside the rest, or where that path is too long for a socket in a folder that is this user's alone."""
+    path = str(folder.absolute() / "guard.socket")
+    if len(path) < PATH_LIMIT:
+        return path
+    ours = Path(tempfile.gettempdir()) / f"megabar-{os.getuid()}"
+    ours.mkdir(mode=0o700, exist_ok=True)
+    state = ours.stat(follow_symlinks=False)
+    if state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise GuardLost(f"{ours} must be a folder that is yours alone")
+    return str(ours / hashlib.sha256(path.encode()).hexdigest()[:16])
