@@ -7,6 +7,12 @@ from bluesky.protocols import Movable, Readable, Status
 from ..limits import Limited
 
 
+class Switch(Movable[int], Protocol):
+    """Something that is 1 or 0."""
+
+    name: str
+
+
 @runtime_checkable
 class Laser(Readable[Any], Protocol):
     """A laser whose diode current is set and whose output power it measures itself; `trigger` fetches both.
@@ -19,7 +25,7 @@ class Laser(Readable[Any], Protocol):
     """Diode current in per cent of the rated one."""
     output_power: Readable[Any]
     """W, by the laser's own monitor; NaN where it is too low to be told."""
-    emission: Movable[int]
+    emission: Switch
     """1 starts the emission, 0 ends it at once; reads 1 while it is on or starting."""
     fault: Readable[Any]
     """0 while all is well."""
@@ -42,7 +48,7 @@ class Gate(Readable[Any], Protocol):
     """A contact that lets a laser emit. It closes for a pulse only, and opens unless it is pulsed again."""
 
     name: str
-    closed: Movable[int]
+    closed: Switch
     """1 lets the laser emit; only 0 can be set."""
     pulse: Limited
     """Close for so many seconds, counted from now."""

@@ -1,18 +1,12 @@
 """Drivers that nobody here wrote, talking to the simulated voltmeter and furnace over sockets and serial lines."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from megabar.simulators.clock import WallClock
 from megabar.simulators.instruments.furnaces.eurotherm import SimulatedEurotherm3504
 from megabar.simulators.instruments.meters.keithley2182a import SimulatedKeithley2182A
-from megabar.simulators.noise import Noise
-from megabar.simulators.wire.pty_serial import PtyServer
-from megabar.simulators.wire.tcp import TcpServer
 
 pytestmark = pytest.mark.clients
 
@@ -53,33 +47,14 @@ class World:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., tuple[str, World]]]:
-    """Serve an instrument from a thread, twenty times as fast as life; returns its VISA address and its world."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    servers: list[Any] = []
-
-    def call(function: Callable[[], Any]) -> Any:
-        async def run() -> Any:
-            result = function()
-            return await result if asyncio.iscoroutine(result) else result
-
-        return asyncio.run_coroutine_threadsafe(run(), loop).result(5)
+def serve(serve_world) -> Callable[..., tuple[str, World]]:
+    """Serve an instrument in a world of its own; returns its VISA address and its world."""
 
     def make(instrument_class: type, **parameters: Any) -> tuple[str, World]:
-        world, clock = World(), WallClock(20.0)
-        instrument = instrument_class(name="client", world=world, clock=clock, noise=Noise(1, "client"), **parameters)
-        server_class = TcpServer if instrument.wire == "tcp" else PtyServer
-        servers.append(call(lambda: server_class(instrument, clock)))
-        return call(servers[-1].start), world
+        world = World()
+        return serve_world(instrument_class, world, **parameters), world
 
-    yield make
-    for server in servers:
-        call(server.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+    return make
 
 
 @pytest.mark.parametrize("wire, terminator", [("tcp", "\n"), ("serial", "\n"), ("serial", "\r"), ("serial", "\r\n")])

@@ -43,3 +43,24 @@ def test_pulls_of_forty_runs(tmp_path: Path) -> None:
     assert np.all(np.abs(table.mean(axis=0)) < 0.5)
     assert np.all((table.std(axis=0, ddof=1) > 0.7) & (table.std(axis=0, ddof=1) < 1.35))
     assert max(run["held"] for run in runs) < 0.10
+
+
+def dose_of(folder: Path, seed: int) -> dict[str, Any]:
+    if CORES:
+        os.sched_setaffinity(0, {CORES[seed % len(CORES)]})
+    command = rehearse(folder, "--seed", str(seed), experiment="irradiation")
+    assert command.code == 0, command.messages
+    shutil.rmtree(command.told["journal"])
+    return pulls(command.told)
+
+
+@pytest.mark.soak
+def test_pulls_of_forty_irradiations(tmp_path: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = list(tqdm(pool.map(lambda seed: dose_of(tmp_path, seed), SEEDS), total=len(SEEDS)))
+    for name in ("power", "energy"):
+        column = np.array([run[name] for run in runs])
+        print(f"{name:20} mean {column.mean():+.2f} width {column.std(ddof=1):.2f} largest {np.abs(column).max():.2f}")
+        assert np.all(np.abs(column) < 3.0)
+        assert abs(column.mean()) < 0.5
+        assert 0.7 < column.std(ddof=1) < 1.35

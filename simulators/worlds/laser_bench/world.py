@@ -111,11 +111,11 @@ class LaserBench:
     def truth_series(self, step_s: float) -> dict[str, NDArray[np.float64]]:
         """Time, output power (W), temperature (K) of the foil, and whether the laser emits, every `step_s`.
 
-        Raises ValueError for a step that is not above 0.
+        The last row is the moment of the last command. Raises ValueError for a step that is not above 0.
         """
         if not step_s > 0:
             raise ValueError(f"step is {step_s!r} s: a number above 0 is accepted")
-        time = np.arange(0.0, self._latest + 1e-9, step_s)
+        time = np.append(np.arange(0.0, self._latest, step_s), self._latest)
         return {
             "time": time,
             "power": np.array([self.output_power_w(float(t)) for t in time]),

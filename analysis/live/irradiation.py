@@ -1,0 +1,79 @@
+"""Live analyses of the irradiation: mean power and energy of the hold, as it grows and at its end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..estimate import Estimate
+from ..irradiation import LEAST_READINGS, dose
+from .analysis import LiveAnalysis
+
+FIGURES = (
+    {"title": "energy", "stream": "dose", "x": "time", "y": "energy"},
+    {"title": "mean power", "stream": "dose", "x": "time", "y": "power"},
+)
+
+QUANTITIES: Mapping[str, str] = {"power": "W", "energy": "J"}
+
+
+class Dose(LiveAnalysis):
+    """Mean power and energy since the beginning of the hold."""
+
+    name = "dose"
+    listens = frozenset({"hold"})
+    recorded_after = frozenset({"hold"})
+    quantities = QUANTITIES
+
+    def __init__(self, laser: str) -> None:
+        super().__init__()
+        self.power_key = f"{laser}_output_power"
+        self.time_s: list[float] = []
+        self._power_w: list[float] = []
+
+    def moment(self, event: Mapping[str, Any]) -> float:
+        """When the power was read."""
+        return float(event["timestamps"][self.power_key])
+
+    def reduce(self, stream: str, event: Mapping[str, Any], time_s: float) -> Estimate | None:
+        """The dose up to this reading; none before the third."""
+        self.time_s.append(time_s)
+        self._power_w.append(float(event[self.power_key]))
+        return dose(self.time_s, self._power_w) if len(self.time_s) >= LEAST_READINGS else None
+
+
+class Results(LiveAnalysis):
+    """The dose of the whole hold, with the window that it belongs to."""
+
+    name = "results"
+    listens = frozenset()
+    recorded_after = frozenset({"close"})
+    quantities = QUANTITIES
+    WINDOW = ("window_start", "window_stop")
+
+    def __init__(self, dose_: Dose) -> None:
+        super().__init__()
+        self.dose = dose_
+
+    def due(self) -> bool:
+        """Once, at the end, if anything was measured."""
+        self.estimate, self.seq_num = self.dose.estimate, self.dose.seq_num
+        return self.estimate is not None
+
+    def read(self) -> dict[str, Any]:
+        """The results and the window (s since the epoch)."""
+        window = (self.dose.time_s[0], self.dose.time_s[-1])
+        self._timestamp = window[1]
+        readings = super().read()
+        for key, value in zip(self.WINDOW, window, strict=True):
+            readings[key] = {"value": value, "timestamp": self._timestamp}
+        return readings
+
+    def describe(self) -> dict[str, Any]:
+        """The data keys."""
+        window = {"source": f"analysis:{self.name}", "dtype": "number", "shape": [], "units": "s"}
+        return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
+
+
+def analyses(names: Mapping[str, str], parameters: Any) -> Sequence[LiveAnalysis]:
+    """The live analyses in the order in which they take documents; `names` are the devices of the roles."""
+    measured = Dose(names["laser"])
+    return (measured, Results(measured))
