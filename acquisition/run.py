@@ -13,6 +13,9 @@ from .errors import InputError
 from .frame_files import FrameFiles
 from .frames import FRAMES, JOURNAL, Stored, decode, unseal
 
+TAIL_BYTES = 1 << 20
+"""So much of a journal is read at once while it is followed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -175,6 +178,33 @@ def frames_and_ends(journal: Path, trouble: Callable[[str], None]) -> Iterator[t
                 return
             end += len(line)
             yield frame, end
+
+
+class Tail:
+    """Reads a journal while it is being written; a line that is not whole yet, or replaced, is read again."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = Path(journal)
+        self._end = self._next = 0
+        self._at_once = TAIL_BYTES
+
+    def frames(self) -> Iterator[Frame]:
+        """Lines that have come since they were asked for last, not all where there are many."""
+        if not self._journal.exists():
+            return
+        with self._journal.open("rb") as file:
+            file.seek(self._end)
+            text = file.read(self._at_once)
+        longer = len(text) == self._at_once and b"\n" not in text
+        self._at_once = 2 * self._at_once if longer else TAIL_BYTES
+        for line in text.splitlines(keepends=True):
+            try:
+                frame = _frame(line, self._next)
+            except (ValueError, KeyError, TypeError):
+                return
+            self._end += len(line)
+            self._next += 1
+            yield frame
 
 
 def _frame(line: bytes, expected: int) -> Frame:
