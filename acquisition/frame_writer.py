@@ -114,6 +114,7 @@ class FrameWriter:
                 try:
                     rest = rest[os.write(self._pipe, rest) :]
                 except OSError as error:
+                    self._listener.join(DEADLINE_S)  # it may have heard why
                     raise FrameWriterError(f"the frame writer has ended ({error.strerror})") from error
 
     def _listen(self) -> None:
@@ -201,17 +202,19 @@ def _write_all(incoming: _Incoming) -> None:
     files: list[FrameFile] = []
     while taken := incoming.take():
         flushed: list[tuple[int, int, int, int]] = []
-        for place, (header, frame) in enumerate(taken, 1):
-            if "path" in header:
-                path, shape = Path(header["path"]), tuple(header["shape"])
-                files.append(FrameFile(path, header["dtype"], shape, header["attributes"]))
-                continue
-            behind = len(taken) - place + len(incoming) >= BEHIND
-            index, crc32 = files[header["file"]].append(header["seq_num"], frame, packed=not behind)
-            flushed.append((header["file"], index, header["seq_num"], crc32))
-        for file in {entry[0] for entry in flushed}:
-            files[file].sync()
-        _tell({"flushed": flushed})
+        try:
+            for place, (header, frame) in enumerate(taken, 1):
+                if "path" in header:
+                    path, shape = Path(header["path"]), tuple(header["shape"])
+                    files.append(FrameFile(path, header["dtype"], shape, header["attributes"]))
+                    continue
+                behind = len(taken) - place + len(incoming) >= BEHIND
+                index, crc32 = files[header["file"]].append(header["seq_num"], frame, packed=not behind)
+                flushed.append((header["file"], index, header["seq_num"], crc32))
+        finally:  # also what was written before something failed
+            for file in {entry[0] for entry in flushed}:
+                files[file].sync()
+            _tell({"flushed": flushed})
     for opened in files:
         opened.close()
 

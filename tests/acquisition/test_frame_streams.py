@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -331,6 +333,42 @@ def test_a_writer_that_cannot_write_says_why(tmp_path: Path) -> None:
             journal("stop", STOP)
 
 
+FULL = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+from megabar.acquisition.journal import Journal, JournalError
+journal = Journal(Path(sys.argv[1]), SimpleNamespace(monotonic=lambda: 0.0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+journal("start", {"uid": "u", "time": 0.0})
+data_keys = {"image": {"dtype": "array", "source": "s", "shape": [128, 128], "dtype_numpy": "<u2"}}
+journal("descriptor", {"uid": "d", "time": 0.0, "data_keys": data_keys, "configuration": {}})
+try:
+    for n in range(1, 2000):
+        image = np.random.default_rng(n).poisson(1000.0, (128, 128)).astype(np.uint16)
+        event = {"descriptor": "d", "uid": str(n), "seq_num": n, "time": 0.0, "timestamps": {"image": 0.0}}
+        journal("event", event | {"data": {"image": image}})
+except JournalError as error:
+    print(error)
+journal("stop", {"uid": "z", "run_start": "u", "time": 0.0, "exit_status": "fail"})
+journal.close()
+"""
+
+
+@pytest.mark.parametrize("limit", [200_000, 500_000, 777_777])
+def test_frames_that_find_no_room_end_the_run_and_those_before_are_right(tmp_path: Path, limit: int) -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", FULL, str(tmp_path), str(limit)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the frame writer failed" in done.stdout
+    run = read_run(tmp_path)
+    assert (run.exit_status, run.torn) == ("fail", "")
+    stream = run.streams["primary"]
+    assert len(stream) >= len(lines(tmp_path, "stream_datum")) >= 1
+    for number, frame in zip(stream.seq_num, stream.data["image"], strict=True):
+        np.testing.assert_array_equal(frame, image(int(number)))
+
+
 def test_frames_that_the_journal_could_not_name_any_more_are_found_in_their_file(tmp_path: Path) -> None:
     record(tmp_path, 6)
     kept = [frame for frame in (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True) if b'"stream_' not in frame]
@@ -361,9 +399,6 @@ def test_the_writer_leaves_the_core_of_a_rehearsal_to_the_engine(tmp_path: Path)
 
 def test_the_engine_does_not_import_hdf5_for_the_journal() -> None:
     """It would cost a command a quarter of a second."""
-    import subprocess
-    import sys
-
     code = "import sys, megabar.acquisition.journal; sys.exit('h5py' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code]).returncode == 0
 
