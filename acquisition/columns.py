@@ -2,25 +2,35 @@
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from .frames import Stored
 
-Load = Callable[[Stored], np.ndarray]
+
+class Frames(Protocol):
+    """Where frames are read from."""
+
+    def load(self, stored: Stored) -> np.ndarray:
+        """A frame."""
+        ...
+
+    def chunk(self, stored: Stored) -> tuple[int, bytes]:
+        """A frame as it lies in its file: which of the filters shuffle and deflate were skipped, and its bytes."""
+        ...
 
 
 class ArrayStack:
     """Equal arrays of many events, read from the disk when indexed; stands for an ndarray (n, ...) to read from.
 
-    `stack[3]` is one array without a copy, `stack[2:5]` and `np.asarray(stack)` are copies in memory.
+    `stack[3]` is one array, `stack[2:5]` and `np.asarray(stack)` are several in memory.
     """
 
-    def __init__(self, stored: Sequence[Stored], load: Load) -> None:
+    def __init__(self, stored: Sequence[Stored], frames: Frames) -> None:
         self._stored = tuple(stored)
-        self._load = load
+        self._frames = frames
         self.dtype = np.dtype(self._stored[0].dtype)
         self.shape = (len(self._stored), *self._stored[0].shape)
 
@@ -38,16 +48,20 @@ class ArrayStack:
         return len(self._stored)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return map(self._load, self._stored)
+        return map(self._frames.load, self._stored)
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """The arrays as they lie in their files, packed or not."""
+        return map(self._frames.chunk, self._stored)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
         if isinstance(first, int | np.integer):
-            return self._load(self._stored[first])[rest]
+            return self._frames.load(self._stored[first])[rest]
         chosen = np.arange(len(self))[first]
         out = np.empty((len(chosen), *self.shape[1:]), self.dtype)
         for row, number in enumerate(chosen):
-            out[row] = self._load(self._stored[number])
+            out[row] = self._frames.load(self._stored[number])
         return out[(slice(None), *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -86,7 +100,7 @@ class Events:
             values.append(data.get(key))
             self._timestamps[key].append(stamps.get(key, math.nan))
 
-    def stream_fields(self, load: Load) -> dict[str, Any]:
+    def stream_fields(self, frames: Frames) -> dict[str, Any]:
         """The fields of a `Stream`: one column per key, in the order of the sequence numbers.
 
         An engine that went back to a checkpoint uses a sequence number again: the later event replaces the earlier.
@@ -98,18 +112,18 @@ class Events:
             "seq_num": np.array(sorted(latest), dtype=np.int64),
             "time": np.array(self._time)[rows],
             "wall": np.array(self._wall)[rows],
-            "data": {key: column([values[row] for row in rows], load) for key, values in self._data.items()},
+            "data": {key: column([values[row] for row in rows], frames) for key, values in self._data.items()},
             "timestamps": {key: np.array(stamps)[rows] for key, stamps in self._timestamps.items()},
             "units": dict(self._units),
         }
 
 
-def column(values: list[Any], load: Load) -> np.ndarray | ArrayStack:
+def column(values: list[Any], frames: Frames) -> np.ndarray | ArrayStack:
     """One array of the values of many events: (n, ...) where they are alike, else (n,) of objects; None becomes NaN."""
     kinds = {(value.dtype, value.shape) if isinstance(value, Stored) else None for value in values}
     if len(kinds) == 1 and None not in kinds:
-        return ArrayStack(values, load)
-    values = [load(value) if isinstance(value, Stored) else value for value in values]
+        return ArrayStack(values, frames)
+    values = [frames.load(value) if isinstance(value, Stored) else value for value in values]
     numbers = [np.nan if value is None else value for value in values]
     try:
         stacked = np.asarray(numbers)

@@ -2,14 +2,15 @@
 
 A line is `crc32 json` and a newline: eight lower-case hexadecimal digits, a space, one JSON object in ASCII. What JSON
 cannot say is an object with one reserved key: `{"$float": "nan"}` (or `inf`, `-inf`), `{"$array": [...], "dtype": ...,
-"shape": ...}` for a small array, `{"$stored": {offset, nbytes, dtype, shape, crc32}}` for one that lies in the file of
-arrays. A key of the document itself that begins with `$` is written with one more `$`.
+"shape": ...}` for a small array, `{"$base64": "...", "dtype": ..., "shape": ...}` for a longer one. A key of the
+document itself that begins with `$` is written with one more `$`.
 """
 
+import base64
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy as np
 
 JOURNAL = "run.journal"
 """Name of the journal inside the folder of a run."""
-ARRAYS = "arrays.bin"
-"""Name of the file of arrays beside the journal."""
-INLINE_BYTES = 1024
-"""Arrays up to this size stay inside their document."""
+FRAMES = "frames"
+"""Name of the folder of large arrays beside the journal."""
+READABLE_BYTES = 1024
+"""Arrays up to this size are written as numbers that a person can read."""
 DEEPEST = 32
 """Documents nested deeper than this are refused; a structure that contains itself is one of them."""
 ACCEPTED = "text, numbers, booleans, None, lists, mappings with text keys and arrays of numbers are accepted"
@@ -32,16 +33,18 @@ _STRICT = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where an array lies in the file of arrays, and what its bytes must add up to."""
+    """A large array in one of the files of frames, and what its chunk there must add up to."""
 
-    offset: int
-    nbytes: int
+    file: str
+    index: int
     dtype: str
     shape: tuple[int, ...]
     crc32: int
 
-
-Store = Callable[[np.ndarray], Stored]
+    @property
+    def nbytes(self) -> int:
+        """Size of the array in bytes."""
+        return int(np.dtype(self.dtype).itemsize) * math.prod(self.shape)
 
 
 class Unwritable(ValueError):
@@ -57,8 +60,8 @@ class Unwritable(ValueError):
         return f"{path or 'document'} {self.reason}"
 
 
-def encode(value: Any, store: Store, depth: int = 0) -> Any:
-    """The value in terms of JSON; arrays above `INLINE_BYTES` go through `store`.
+def encode(value: Any, depth: int = 0) -> Any:
+    """The value in terms of JSON.
 
     Raises Unwritable, naming the key, for anything that could not be read back: sets, bytes, objects, keys that are no
     text.
@@ -70,22 +73,22 @@ def encode(value: Any, store: Store, depth: int = 0) -> Any:
     if depth > DEEPEST:
         raise Unwritable(f"is nested more than {DEEPEST} deep; a flatter structure is needed")
     if isinstance(value, Mapping):
-        return {_key(name): _inside(item, name, store, depth) for name, item in value.items()}
+        return {_key(name): _inside(item, name, depth) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_inside(item, index, store, depth) for index, item in enumerate(value)]
+        return [_inside(item, index, depth) for index, item in enumerate(value)]
     if isinstance(value, np.ndarray):
-        return _encode_array(value, store)
+        return _encode_array(value)
     return _encode_scalar(value)
 
 
-def _inside(item: Any, name: Any, store: Store, depth: int) -> Any:
+def _inside(item: Any, name: Any, depth: int) -> Any:
     kind = type(item)
     if kind in _AS_THEY_ARE:
         return item
     if kind is float:
         return _encode_float(item)
     try:
-        return encode(item, store, depth + 1)
+        return encode(item, depth + 1)
     except Unwritable as error:
         error.keys.append(str(name))
         raise
@@ -113,19 +116,18 @@ def _encode_scalar(value: Any) -> str | int | bool:
     raise Unwritable(f"is a {type(value).__name__}; {ACCEPTED}")
 
 
-def _encode_array(array: np.ndarray, store: Store) -> dict[str, Any]:
+def _encode_array(array: np.ndarray) -> dict[str, Any]:
     if array.dtype.kind not in "biufcU":
         raise Unwritable(f"is an array of {array.dtype}; {ACCEPTED}")
     exact_as_text = array.dtype.kind in "biuU" or array.dtype in (np.float16, np.float32, np.float64)
-    if array.nbytes > INLINE_BYTES or not exact_as_text:
-        stored = store(array)
-        return {"$stored": {name: getattr(stored, name) for name in Stored.__slots__}}
-    items = encode(array.tolist(), store)
-    return {"$array": items, "dtype": array.dtype.str, "shape": list(array.shape)}
+    form = {"dtype": array.dtype.str, "shape": list(array.shape)}
+    if array.nbytes > READABLE_BYTES or not exact_as_text:
+        return {"$base64": base64.b64encode(array.tobytes()).decode("ascii"), **form}
+    return {"$array": encode(array.tolist()), **form}
 
 
 def decode(text: bytes) -> Any:
-    """What `encode` was given, from its JSON; an array in the file of arrays as `Stored`.
+    """What `encode` was given, from its JSON.
 
     Raises ValueError when the text is not strict JSON.
     """
@@ -137,8 +139,9 @@ def decode(text: bytes) -> Any:
             return _FLOATS[items["$float"]]
         if "$array" in items:
             return np.array(items["$array"], dtype=items["dtype"]).reshape(items["shape"])
-        if "$stored" in items:
-            return Stored(**{**items["$stored"], "shape": tuple(items["$stored"]["shape"])})
+        if "$base64" in items:
+            raw = base64.b64decode(items["$base64"], validate=True)
+            return np.frombuffer(raw, dtype=items["dtype"]).reshape(items["shape"])
         return {name[1:] if name.startswith("$") else name: item for name, item in items.items()}
 
     return json.loads(text, object_hook=hook, parse_constant=_refuse)

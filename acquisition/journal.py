@@ -1,35 +1,36 @@
 """The journal: every document of a run goes to disk, in order, before anyone else sees it.
 
-The folder of a run holds `run.journal`, one sealed line per document (`frames`), and `arrays.bin`, the arrays that
-would make those lines long. Both are only ever appended to; everything else about a run can be made again from them
-(`run` reads them). What is promised: the death of the process loses no document that the engine has seen accepted; loss
-of power loses at most the last 0.1 s of scalar events (none with `durability="event"`), on a disk that honours a flush;
-a disk that is full keeps no run from saying how it ended.
+The folder of a run holds `run.journal`, one sealed line per document (`frames`), and in files beside it the large
+arrays (`frame_streams`). All are only ever appended to; everything else about a run can be made again from them (`run`
+reads them). What is promised: the death of the process loses no document that the engine has seen accepted; loss of
+power loses at most the last 0.1 s of scalar events and the frames that the writer has not confirmed (none of either
+with `durability="event"`), on a disk that honours a flush; a disk that is full keeps no run from saying how it ended.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import event_model
-import numpy as np
 from jsonschema import ValidationError
 
 from .disk import RESERVE_BYTES, Reserve, check_disk, free_bytes
 from .errors import InputError
-from .frames import ARRAYS, JOURNAL, Stored, Unwritable, encode, seal
+from .frame_counters import FrameCounters
+from .frame_streams import FrameStreams
+from .frames import JOURNAL, Unwritable, encode, seal
 
 COMMIT_S = 0.1
 """Scalar events wait at most this long for their flush to disk."""
-ALIGNMENT = 64
-"""Arrays begin at multiples of this many bytes, so that they can be used where they lie."""
 FLUSHED_AT_ONCE = frozenset(("start", "descriptor", "stop", "truth", "note"))
+BETWEEN = frozenset(("note", "stream_resource", "stream_datum"))
+"""Lines that say nothing of how far a run has come."""
 ENDING = "safety"
 """The stream that says how a run was made safe: when it is declared, the run is ending."""
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
@@ -44,7 +45,7 @@ class Clock(Protocol):
 
 
 class JournalError(RuntimeError):
-    """The journal cannot be written. The run must stop; nothing may be written to the same file again."""
+    """The run must stop: its journal cannot be written, or something that belongs into it is missing."""
 
 
 class DiskFull(OSError):
@@ -61,7 +62,11 @@ class AppendOnlyFile:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # for as long as somebody writes it: recovery keeps off
         self.size = 0
 
-    def append(self, data: bytes | memoryview) -> None:
+    def fileno(self) -> int:
+        """The descriptor, which holds the lock."""
+        return self._descriptor
+
+    def append(self, data: bytes) -> None:
         """Write all of `data` at the end.
 
         Raises DiskFull where there is no room for it: what was written of it is cut off again, so that it hides nothing
@@ -95,9 +100,13 @@ class Journal:
 
     Raises FileExistsError when the folder has a journal already, InputError for a folder on the network or a disk with
     too little room. Called with a document it raises ValueError, naming the key, for one that could not be read back,
-    and JournalError when the disk refuses it, then and ever after. A disk that is full is another case: the reserve is
-    freed, the document recorded and JournalError raised once, so that the run stops; what its end has to say follows.
-    When the run is ending anyway, with the stream `safety` or its stop document, nothing is raised then.
+    and JournalError when the disk refuses it, then and ever after.
+
+    Other troubles leave a journal that can be written. The document is recorded and JournalError raised once, so that
+    the run stops; what its end has to say follows: when the disk is full (the reserve is freed then), when a counter of
+    frames shows a gap, when the process that writes frames has failed. When the run is ending anyway, with the stream
+    `safety` or its stop document, a full disk raises nothing. After a trouble no stop says success: it is recorded as
+    `fail` with the reason, and JournalError raised.
     """
 
     def __init__(self, folder: Path, clock: Clock, *, durability: Literal["group", "event"] = "group") -> None:
@@ -108,7 +117,8 @@ class Journal:
         self._clock = clock
         self._each_event = durability == "event"
         self._lines = AppendOnlyFile(self.path)
-        self._arrays = AppendOnlyFile(folder / ARRAYS)
+        self._frames = FrameStreams(folder, self._refer, self._complain, self._lines.fileno())
+        self._counters = FrameCounters()
         _flush_folder(folder)
         self._reserve = Reserve(folder)
         self._recording = threading.Lock()
@@ -116,6 +126,7 @@ class Journal:
         self._last = ""
         self._closed = self._ending = False
         self._failure: BaseException | None = None
+        self._trouble = self._untold = ""
         self._unflushed = self._low = False
         self._closing = threading.Event()
         self._committer: threading.Thread | None = None
@@ -127,12 +138,36 @@ class Journal:
             raise ValueError(
                 f"{self.path}: a {name} document cannot follow {self._last or 'nothing'}; one run per journal"
             )
+        spoilt, frames = False, {}
+        match name:
+            case "event_page":
+                for event in event_model.unpack_event_page(doc):
+                    self("event", event)
+                return
+            case "descriptor":
+                self._counters.declared(doc)
+                doc = self._frames.declared(doc)
+            case "event":
+                if gap := self._counters.gap(doc):
+                    self._complain(gap)
+                doc, frames = self._frames.split(doc)
+            case "stop":
+                self._frames.finish()
+                if spoilt := bool(self._trouble) and doc["exit_status"] == "success":
+                    doc = {**doc, "exit_status": "fail", "reason": self._trouble}
         self._record(name, doc)
         if name == "start":
             self._committer = threading.Thread(target=self._commit, name=f"journal {self.path}", daemon=True)
             self._committer.start()
         elif name == "stop":
             self._end_committer()
+            if spoilt:
+                raise JournalError(f"{self.path}: {self._trouble}; the run is no success")
+        if frames:
+            self._frames.hand_over(doc, frames)
+            if self._each_event:
+                self._frames.settle()
+        self._tell()
 
     def append_truth(self, truth: Mapping[str, Any]) -> None:
         """Add what a simulated world knows to be true. Raises ValueError before the stop document."""
@@ -140,6 +175,7 @@ class Journal:
         if self._last != "stop":
             raise ValueError(f"{self.path}: truth follows the stop document, not {self._last or 'nothing'}")
         self._record("truth", truth)
+        self._tell()
 
     def note(self, kind: str, content: Mapping[str, Any]) -> None:
         """Add what is no document of Bluesky, such as the change of a hazard; it is on the disk when this returns.
@@ -151,15 +187,16 @@ class Journal:
         if not self._last or (self._last in ("stop", "truth") and kind != "guard"):
             raise ValueError(f"{self.path}: a {kind} note belongs between start and stop; only guard notes may follow")
         self._record("note", {"kind": kind, "content": content})
+        self._tell()
 
     def close(self) -> None:
-        """Close both files and free the reserve; harmless when they are closed."""
+        """Let the last frames be written, close the file and free the reserve; harmless when it is closed."""
         if self._closed:
             return
+        self._frames.finish()
         self._closed = True
         self._end_committer()
         self._lines.close()
-        self._arrays.close()
         self._reserve.free()
 
     def __enter__(self) -> "Journal":
@@ -182,11 +219,28 @@ class Journal:
             except BaseException as error:  # an interrupt in the middle of a line spoils the file as a broken disk does
                 self._failure = error
                 raise JournalError(f"{self.path}: {name} document not recorded: {error}; the run must stop") from error
-            if name != "note":
+            if name not in BETWEEN:
                 self._last = name
             self._ending = self._ending or name == "stop" or (name == "descriptor" and doc.get("name") == ENDING)
         if full is not None and not self._ending:
-            raise JournalError(f"{self.path}: {full}; the reserve is in use, the run must stop") from full
+            self._complain(f"{full}; the reserve is in use")
+
+    def _refer(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Record where a frame is; in the thread that hears of it."""
+        if self._failure is None:
+            with contextlib.suppress(JournalError):  # the next document raises it
+                self._record(name, doc)
+
+    def _complain(self, trouble: str) -> None:
+        """Remember why the run may not go on; the first trouble is the reason."""
+        self._trouble = self._trouble or trouble
+        self._untold = self._untold or trouble
+
+    def _tell(self) -> None:
+        """Raise what has not been told."""
+        if self._untold and not self._ending:
+            trouble, self._untold = self._untold, ""
+            raise JournalError(f"{self.path}: {trouble}; the run must stop")
 
     def _append_or_make_room(self, name: str, doc: Mapping[str, Any]) -> DiskFull | None:
         """Append a document; returns why the reserve had to be freed for it."""
@@ -203,10 +257,7 @@ class Journal:
         return None
 
     def _append(self, name: str, doc: Mapping[str, Any]) -> None:
-        arrays_before = self._arrays.size
-        encoded = encode(doc, self._store)
-        if self._arrays.size > arrays_before:
-            self._arrays.flush()  # a line on the disk may never name bytes that are not
+        encoded = encode(doc)
         frame = {"seq": self._next, "wall": time.time(), "clock": self._clock.monotonic(), "name": name, "doc": encoded}
         self._lines.append(seal(frame))
         self._next += 1
@@ -214,14 +265,6 @@ class Journal:
             self._lines.flush()
         else:
             self._unflushed = True
-
-    def _store(self, array: np.ndarray) -> Stored:
-        contiguous = np.ascontiguousarray(array)
-        self._arrays.append(b"\0" * (-self._arrays.size % ALIGNMENT))
-        offset = self._arrays.size
-        data = contiguous.reshape(-1).view(np.uint8).data
-        self._arrays.append(data)
-        return Stored(offset, array.nbytes, array.dtype.str, array.shape, zlib.crc32(data))
 
     def _commit(self) -> None:
         while not self._closing.wait(COMMIT_S):
@@ -247,7 +290,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
     kB, numbers that are not finite, text that is no Unicode, and whatever a start document may not contain.
     """
     try:
-        encoded = encode(metadata, _no_place)
+        encoded = encode(metadata)
         for keys, reason in _blemishes(encoded, ()):
             raise Unwritable(reason, keys)
         document = {**metadata, "uid": "", "time": 0.0}
@@ -260,16 +303,15 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
         raise InputError(f"{path} does not fit a start document: {error.message:.200}") from None
 
 
-def _no_place(array: np.ndarray) -> Stored:
-    raise Unwritable(f"is an array of {array.nbytes} bytes ({array.dtype}); at most 1 kB fits into metadata")
-
-
 def _blemishes(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(value, str) and not _is_unicode(value):
         yield keys, f"is {value!a:.40}; text must be valid Unicode"
     elif isinstance(value, dict):
         if set(value) == {"$float"}:
             yield keys, f"is {value['$float']}; a finite number is needed"
+            return
+        if "$base64" in value:
+            yield keys, f"is an array of shape {value['shape']} ({value['dtype']}); at most 1 kB fits into metadata"
             return
         for name, item in value.items():
             if not name or set(name) & set("./") or not _is_unicode(name):

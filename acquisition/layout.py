@@ -21,7 +21,7 @@ from .nexus import TEXT, clean, field, group, stack, tree, valid_name
 from .run import Run, Stream
 
 
-def lay_out(root: h5py.File, run: Run, *, compress: bool) -> dict[str, np.ndarray | ArrayStack]:
+def lay_out(root: h5py.File, run: Run) -> dict[str, np.ndarray | ArrayStack]:
     """Fill a file; returns path and content of every numeric column, for whoever wants to compare."""
     entry = group(root, "entry", "NXentry")
     _about(entry, run)
@@ -33,7 +33,7 @@ def lay_out(root: h5py.File, run: Run, *, compress: bool) -> dict[str, np.ndarra
     zero = first_time(run)
     written: dict[str, np.ndarray | ArrayStack] = {}
     for stream in run.streams.values():
-        written |= _stream(streams, stream, zero, compress)
+        written |= _stream(streams, stream, zero)
     figures = [_figure(entry, curve) for curve in curves(run)]
     plottable = [name for name, item in streams.items() if "signal" in item.attrs]
     if figures:
@@ -136,13 +136,13 @@ def _notes(entry: h5py.Group, run: Run) -> None:
     field(table, "content", [_json(note.content) for note in run.notes])
 
 
-def _stream(parent: h5py.Group, stream: Stream, zero: float, compress: bool) -> dict[str, np.ndarray | ArrayStack]:
+def _stream(parent: h5py.Group, stream: Stream, zero: float) -> dict[str, np.ndarray | ArrayStack]:
     signal = signal_of(stream) if len(stream) else None
     made = group(parent, stream.name, "NXdata" if signal else "NXcollection")
     field(made, "time", stream.time - zero, "s", long_name="time since the first event", epoch=zero)
     field(made, "seq_num", stream.seq_num)
     field(made, "wall_time", stream.wall, "s")
-    written = {key: _column(made, key, column, stream.units[key], compress) for key, column in stream.data.items()}
+    written = {key: _column(made, key, column, stream.units[key]) for key, column in stream.data.items()}
     for key in stream.data:
         if f"{key}_error" in written:
             written[key].attrs["uncertainties"] = _last(written[f"{key}_error"])
@@ -154,9 +154,9 @@ def _stream(parent: h5py.Group, stream: Stream, zero: float, compress: bool) -> 
     return {written[key].name: column for key, column in stream.data.items() if column.dtype.kind in "iuf"}
 
 
-def _column(parent: h5py.Group, key: str, column: np.ndarray | ArrayStack, unit: str, compress: bool) -> Any:
+def _column(parent: h5py.Group, key: str, column: np.ndarray | ArrayStack, unit: str) -> Any:
     if isinstance(column, ArrayStack):
-        return stack(parent, key, column, unit, compress=compress)
+        return stack(parent, key, column, unit)
     if column.dtype.kind != "O":
         return field(parent, key, column, unit)
     if not all(isinstance(value, np.ndarray) for value in column):

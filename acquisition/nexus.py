@@ -1,9 +1,7 @@
 """Writes groups, fields and stacks of images the NeXus way."""
 
 import re
-import zlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import h5py
@@ -12,8 +10,6 @@ import numpy as np
 from .columns import ArrayStack
 
 TEXT = h5py.string_dtype("utf-8")
-LARGE_BYTES = 1 << 18
-"""Arrays of this size per event are stored as they are unless compression is asked for: mostly, they are noise."""
 
 
 def valid_name(name: str) -> str:
@@ -79,24 +75,10 @@ def tree(parent: h5py.Group, name: str, values: Mapping[str, Any], units: Mappin
     return made
 
 
-def stack(parent: h5py.Group, name: str, arrays: ArrayStack, unit: str, *, compress: bool) -> h5py.Dataset:
-    """The arrays of all events as one field (n, ...); `compress` packs large ones too, as every reader can unpack."""
-    small = arrays.nbytes < LARGE_BYTES * len(arrays)
-    if arrays.dtype.kind not in "iuf" or not (compress or small):
-        made = parent.create_dataset(free_name(parent, name), arrays.shape, arrays.dtype)
-        for index, array in enumerate(arrays):
-            made[index] = array
-    else:
-        made = _packed(parent, free_name(parent, name), arrays)
-    if unit:
-        made.attrs["units"] = clean(unit)
-    return made
-
-
-def _packed(parent: h5py.Group, name: str, arrays: ArrayStack) -> h5py.Dataset:
-    # Chunks are packed here and not by HDF5, which holds the interpreter's lock and one core; the bytes are the same.
+def stack(parent: h5py.Group, name: str, arrays: ArrayStack, unit: str) -> h5py.Dataset:
+    """The arrays of all events as one field (n, ...), in the chunks in which they were recorded, packed or not."""
     made = parent.create_dataset(
-        name,
+        free_name(parent, name),
         arrays.shape,
         arrays.dtype,
         chunks=(1, *arrays.shape[1:]),
@@ -104,15 +86,11 @@ def _packed(parent: h5py.Group, name: str, arrays: ArrayStack) -> h5py.Dataset:
         compression="gzip",
         compression_opts=1,
     )
-    with ThreadPoolExecutor(2) as pool:
-        for index, packed in enumerate(pool.map(_pack, arrays)):
-            made.id.write_direct_chunk((index,) + (0,) * (arrays.ndim - 1), packed)
+    for index, (mask, chunk) in enumerate(arrays.chunks()):
+        made.id.write_direct_chunk((index,) + (0,) * (arrays.ndim - 1), chunk, filter_mask=mask)
+    if unit:
+        made.attrs["units"] = clean(unit)
     return made
-
-
-def _pack(array: np.ndarray) -> bytes:
-    by_byte = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)
-    return zlib.compress(np.ascontiguousarray(by_byte.T).data, 1)
 
 
 def _plain(value: Any) -> Any:

@@ -103,8 +103,6 @@ class _Told:
                 self._n_events.setdefault(name, 0)
             case "event":
                 self._n_events[self._streams.get(frame.doc["descriptor"], "")] += 1
-            case "event_page":
-                self._n_events[self._streams.get(frame.doc["descriptor"], "")] += len(frame.doc["seq_num"])
             case "stop":
                 self.stopped = True
 

@@ -1,8 +1,7 @@
 """Reads a run back from its journal: the longest prefix whose every bit is right, and what was left out, by name."""
 
-import mmap
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,11 @@ import numpy as np
 
 from .columns import ArrayStack, Events
 from .errors import InputError
-from .frames import ARRAYS, JOURNAL, Stored, decode, unseal
+from .frame_files import FrameFiles
+from .frames import FRAMES, JOURNAL, Stored, decode, unseal
+
+TAIL_BYTES = 1 << 20
+"""So much of a journal is read at once while it is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +120,21 @@ class Run:
 def read_run(path: Path, *, verify: bool = True) -> Run:
     """The run in a folder, or whose journal (or any file beside it) is `path`.
 
-    `verify` compares every array with its checksum and leaves out the events whose arrays fail; without it arrays are
-    believed, if they are there at all. A torn journal opens up to its last good line.
+    `verify` compares every large array with its checksum and leaves out the events whose arrays fail; without it they
+    are believed, if they are there at all. A torn journal opens up to its last good line.
 
     Raises InputError when there is no journal or not even its first document can be read.
     """
     journal = journal_of(path)
-    arrays = _Arrays(journal.with_name(ARRAYS))
-    reader = _Reader(arrays, verify)
+    files = FrameFiles(journal.parent)
+    reader = _Reader(files, verify)
     trouble: list[str] = []
     for frame in frames(journal, trouble.append):
         reader.take(frame)
     if reader.start is None:
         raise InputError(f"{journal}: no run begins here: {trouble[0] if trouble else 'the file is empty'}")
-    streams = {name: events.stream_fields(arrays.load) for name, events in reader.streams.items()}
+    reader.finish()
+    streams = {name: events.stream_fields(files) for name, events in reader.streams.items()}
     return Run(
         journal,
         reader.start,
@@ -153,7 +157,7 @@ def journal_of(path: Path) -> Path:
 
 
 def frames(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> Iterator[Frame]:
-    """Frames of a journal up to the first that is damaged or out of order, arrays in their file as `Stored`.
+    """Frames of a journal up to the first that is damaged or out of order.
 
     `trouble` is told in one line what is left out.
     """
@@ -176,6 +180,33 @@ def frames_and_ends(journal: Path, trouble: Callable[[str], None]) -> Iterator[t
             yield frame, end
 
 
+class Tail:
+    """Reads a journal while it is being written; a line that is not whole yet, or replaced, is read again."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = Path(journal)
+        self._end = self._next = 0
+        self._at_once = TAIL_BYTES
+
+    def frames(self) -> Iterator[Frame]:
+        """Lines that have come since they were asked for last, not all where there are many."""
+        if not self._journal.exists():
+            return
+        with self._journal.open("rb") as file:
+            file.seek(self._end)
+            text = file.read(self._at_once)
+        longer = len(text) == self._at_once and b"\n" not in text
+        self._at_once = 2 * self._at_once if longer else TAIL_BYTES
+        for line in text.splitlines(keepends=True):
+            try:
+                frame = _frame(line, self._next)
+            except (ValueError, KeyError, TypeError):
+                return
+            self._end += len(line)
+            self._next += 1
+            yield frame
+
+
 def _frame(line: bytes, expected: int) -> Frame:
     if not line.endswith(b"\n"):
         raise ValueError("is cut off")
@@ -188,105 +219,92 @@ def _frame(line: bytes, expected: int) -> Frame:
     return Frame(content["seq"], content["wall"], content["clock"], content["name"], content["doc"])
 
 
-class _Arrays:
-    """The file of arrays, mapped into memory when the first array is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._size = path.stat().st_size if path.is_file() else 0
-        self._bytes: np.ndarray | None = None
-
-    def fault(self, stored: Stored, *, verify: bool) -> str:
-        """What is wrong with an array; nothing when it can be had."""
-        if stored.offset + stored.nbytes > self._size:
-            return f"lies beyond the end of {self._path.name}"
-        if verify and zlib.crc32(self._raw(stored).data) != stored.crc32:
-            return "does not match its checksum"
-        return ""
-
-    def load(self, stored: Stored) -> np.ndarray:
-        raw = self._raw(stored)
-        dtype = np.dtype(stored.dtype)
-        return raw.view(dtype).reshape(stored.shape)
-
-    def _raw(self, stored: Stored) -> np.ndarray:
-        if not stored.nbytes:
-            return np.empty(0, dtype=np.uint8)  # an empty file cannot be mapped
-        if self._bytes is None:
-            with self._path.open("rb") as file:
-                self._bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
-        return self._bytes[stored.offset : stored.offset + stored.nbytes]
-
-
 class _Reader:
-    """Sorts documents into start, stop, truth and streams."""
+    """Sorts documents into start, stop, truth, notes and streams.
 
-    def __init__(self, arrays: _Arrays, verify: bool) -> None:
+    An event whose frames are in a file waits, with those that follow it in its stream, until the end: only then is it
+    known where all frames are.
+    """
+
+    def __init__(self, files: FrameFiles, verify: bool) -> None:
         self.start: dict[str, Any] | None = None
         self.stop: dict[str, Any] | None = None
         self.truth: dict[str, Any] | None = None
         self.streams: dict[str, Events] = {}
         self.damaged: list[str] = []
         self.notes: list[Note] = []
-        self._arrays = arrays
+        self._files = files
         self._verify = verify
         self._of_descriptor: dict[str, Events] = {}
+        self._delayed: dict[str, list[dict[str, Any]]] = {}
+        self._waiting: dict[tuple[str, str], deque[dict[str, Any]]] = {}
+        self._resources: dict[str, dict[str, Any]] = {}
+        self._referenced: dict[str, int] = {}
 
     def take(self, frame: Frame) -> None:
         doc = frame.doc
-        if frame.name == "event":
-            self._event(doc)
-        elif frame.name == "event_page":
-            for event in _events_of(doc):
-                self._event(event)
-        elif frame.name == "descriptor":
-            name = doc.get("name") or "primary"
-            events = self.streams.setdefault(name, Events(doc))
-            events.declare(doc)
-            self._of_descriptor[doc["uid"]] = events
-        elif frame.name in ("start", "stop", "truth"):
-            setattr(self, frame.name, self._loaded(doc))
-        elif frame.name == "note":
-            self.notes.append(Note(doc["kind"], frame.wall, frame.clock, self._loaded(doc["content"])))
+        match frame.name:
+            case "event":
+                self._event(doc)
+            case "descriptor":
+                name = doc.get("name") or "primary"
+                events = self.streams.setdefault(name, Events(doc))
+                events.declare(doc)
+                self._of_descriptor[doc["uid"]] = events
+            case "stream_resource" if doc["uri"].startswith(f"{FRAMES}/"):
+                self._resources[doc["uid"]] = doc
+            case "stream_datum" if doc["stream_resource"] in self._resources:
+                self._datum(doc)
+            case "start" | "stop" | "truth":
+                setattr(self, frame.name, doc)
+            case "note":
+                self.notes.append(Note(doc["kind"], frame.wall, frame.clock, doc["content"]))
+
+    def finish(self) -> None:
+        """Put the events that waited into their streams, or name them."""
+        for (descriptor, key), waiting in self._waiting.items():
+            if waiting:
+                for seq_num, stored in self._files.left(descriptor, key, self._referenced):
+                    _give(waiting, key, seq_num, stored)
+        for name, delayed in self._delayed.items():
+            for doc in delayed:
+                if faults := self._faults(doc):
+                    self.damaged.append(f"{name} event {doc['seq_num']}: {', '.join(faults)}")
+                else:
+                    self.streams[name].append(doc)
 
     def _event(self, doc: dict[str, Any]) -> None:
         events = self._of_descriptor.get(doc["descriptor"])
         if events is None:
             self.damaged.append(f"event {doc['uid']} belongs to no stream of this journal")
             return
-        if bad := self._bad_arrays(doc["data"]):
-            self.damaged.append(f"{events.name} event {doc['seq_num']}: {', '.join(bad)}")
-            return
-        events.append(doc)
+        # a key that has a time stamp and no value is one of ours whose values are frames
+        frames = doc["timestamps"].keys() - doc["data"].keys()
+        for key in frames:
+            self._waiting.setdefault((doc["descriptor"], key), deque()).append(doc)
+        if frames or events.name in self._delayed:
+            self._delayed.setdefault(events.name, []).append(doc)
+        else:
+            events.append(doc)
 
-    def _bad_arrays(self, data: Mapping[str, Any]) -> list[str]:
-        stored = ((key, value) for key, value in data.items() if isinstance(value, Stored))
-        faults = ((key, self._arrays.fault(value, verify=self._verify)) for key, value in stored)
-        return [f"{key} {fault}" for key, fault in faults if fault]
+    def _datum(self, doc: dict[str, Any]) -> None:
+        resource, index = self._resources[doc["stream_resource"]], doc["indices"]["start"]
+        form = resource["parameters"]
+        stored = Stored(resource["uri"], index, form["dtype_numpy"], tuple(form["shape"]), doc["crc32"])
+        self._referenced[resource["uri"]] = index + 1
+        waiting = self._waiting.get((doc["descriptor"], resource["data_key"]), deque())
+        _give(waiting, resource["data_key"], doc["seq_nums"]["start"], stored)
 
-    def _loaded(self, value: Any) -> Any:
-        if isinstance(value, Stored):
-            if fault := self._arrays.fault(value, verify=self._verify):
-                self.damaged.append(f"an array of {value.shape} at byte {value.offset} {fault}")
-                return None
-            return self._arrays.load(value)
-        if isinstance(value, dict):
-            return {name: self._loaded(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [self._loaded(item) for item in value]
-        return value
+    def _faults(self, doc: dict[str, Any]) -> list[str]:
+        missing = sorted(doc["timestamps"].keys() - doc["data"].keys())
+        stored = ((key, value) for key, value in doc["data"].items() if isinstance(value, Stored))
+        faults = ((key, self._files.fault(value, verify=self._verify)) for key, value in stored)
+        return [*(f"{key} was not written" for key in missing), *(f"{key} {fault}" for key, fault in faults if fault)]
 
 
-def _events_of(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    def row(columns: Mapping[str, Sequence[Any]], index: int) -> dict[str, Any]:
-        return {key: values[index] for key, values in columns.items()}
-
-    for index, seq_num in enumerate(page["seq_num"]):
-        yield {
-            "descriptor": page["descriptor"],
-            "uid": page["uid"][index],
-            "seq_num": seq_num,
-            "time": page["time"][index],
-            "data": row(page["data"], index),
-            "timestamps": row(page["timestamps"], index),
-        }
+def _give(waiting: deque[dict[str, Any]], key: str, seq_num: int, stored: Stored) -> None:
+    """Give a frame to the first event of its number; frames come in the order of their events."""
+    if any(doc["seq_num"] == seq_num for doc in waiting):
+        while (doc := waiting.popleft())["seq_num"] != seq_num:
+            pass
+        doc["data"][key] = stored

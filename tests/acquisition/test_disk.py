@@ -20,7 +20,7 @@ from megabar.acquisition import disk
 from megabar.acquisition import journal as journal_module
 from megabar.acquisition.disk import RESERVE_BYTES, Reserve, check_disk, file_system
 from megabar.acquisition.errors import InputError
-from megabar.acquisition.frames import ARRAYS, JOURNAL
+from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.journal import Journal, JournalError
 from megabar.acquisition.run import frames, read_run
 
@@ -109,7 +109,7 @@ WRITE, TRUNCATE = os.write, os.ftruncate
 
 
 class SmallDisk:
-    """A disk of so many bytes for the journal's own files; what the reserve held is room once that is freed."""
+    """A disk of so many bytes for the journal; what the reserve held is room once that is freed."""
 
     def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
         self.room, self.error, self.refused, self.written_after = room, error, False, 0
@@ -120,7 +120,7 @@ class SmallDisk:
         monkeypatch.setattr(journal_module.os, "ftruncate", self.on_truncate)
 
     def on_write(self, descriptor: int, data: Any) -> int:
-        if Path(f"/proc/self/fd/{descriptor}").readlink().name not in (JOURNAL, ARRAYS):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name != JOURNAL:
             return self.write(descriptor, data)
         if self.room == 0 and not (self.reserve_is_freed() and self.error in journal_module.FULL):
             self.written_after += self.refused
@@ -143,7 +143,7 @@ def record(folder: Path, disk_: SmallDisk | None = None) -> tuple[list[tuple[str
     """Run a plan that is made safe on its way out; gives what was acknowledged, what the plan did, and the engine."""
     acknowledged: list[tuple[str, Any]] = []
     did: list[str] = []
-    signal, image = Signal(name="x", value=0.0), Signal(name="image", value=np.arange(100.0))
+    signal, image = Signal(name="x", value=0.0), Signal(name="image", value=np.arange(300.0))
     report = Signal(name="report", value="CONFIRMED")
 
     def plan() -> Any:
@@ -186,11 +186,11 @@ def kept(folder: Path) -> list[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def size(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Bytes of the whole run, both files."""
+    """Bytes of the journal of the whole run."""
     folder = tmp_path_factory.mktemp("whole")
     record(folder)
     assert read_run(folder).exit_status == "success"
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return (folder / JOURNAL).stat().st_size
 
 
 CUTS = 60
@@ -282,7 +282,7 @@ def test_little_room_stops_the_run_before_there_is_none(tmp_path: Path, monkeypa
         monkeypatch.setattr(journal_module, "free_bytes", lambda _: RESERVE_BYTES - 1)
         while not journal._low:
             journal._closing.wait(0.001)
-        with pytest.raises(JournalError, match="less than 64 MiB are free; the reserve is in use, the run must stop"):
+        with pytest.raises(JournalError, match="less than 64 MiB are free; the reserve is in use; the run must stop"):
             journal("event", event(2))
         journal._closing.wait(0.01)
         journal("event", event(3))

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from megabar.acquisition.frames import JOURNAL
+from megabar.acquisition.frames import FRAMES, JOURNAL
 from megabar.acquisition.report import draw_curves, report
 from megabar.acquisition.run import Run, read_run
 from megabar.analysis.figures import deformation, page
@@ -54,10 +54,10 @@ def test_a_page_is_drawn_beside_the_journal(recorded: Path, tmp_path: Path) -> N
     assert len(np.unique(image[::3, ::3].sum(axis=2))) > 200
     folder = tmp_path / "copy"
     folder.mkdir()
-    for name in (JOURNAL, "arrays.bin"):
-        os.link(recorded / name, folder / name)
+    os.link(recorded / JOURNAL, folder / JOURNAL)
+    (folder / FRAMES).symlink_to(recorded / FRAMES)
     assert report(folder / JOURNAL) == folder / "report.png"
-    assert sorted(path.name for path in folder.iterdir()) == ["arrays.bin", "report.png", JOURNAL]
+    assert sorted(path.name for path in folder.iterdir()) == [FRAMES, "report.png", JOURNAL]
 
 
 def test_the_header_tells_results_with_both_errors_and_that_they_are_simulated(drawn: Figure) -> None:
@@ -100,7 +100,7 @@ def test_the_foils_are_marked_where_they_are(drawn: Figure, recorded: Path) -> N
 def test_a_run_that_was_cut_short_has_a_page_too(recorded: Path, tmp_path: Path, lines: int) -> None:
     kept = (recorded / JOURNAL).read_bytes().splitlines(keepends=True)[:lines]
     (tmp_path / JOURNAL).write_bytes(b"".join(kept))
-    os.link(recorded / "arrays.bin", tmp_path / "arrays.bin")
+    (tmp_path / FRAMES).symlink_to(recorded / FRAMES)
     assert report(tmp_path).stat().st_size > 10_000
     figure = drawing(deformation.draw, read_run(tmp_path))
     assert "no final results" in texts(figure)

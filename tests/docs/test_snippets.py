@@ -215,7 +215,7 @@ def rehearsed(rehearsing: tuple[subprocess.Popen[str], Path]) -> Path:
 def test_the_first_run_leaves_what_the_tutorial_says(rehearsed: Path) -> None:
     (kept,) = (rehearsed / "data").iterdir()
     names = {path.name for path in kept.iterdir()}
-    assert names == {"run.journal", "arrays.bin", "deformation.nxs", "report.png"}
+    assert names == {"run.journal", "frames", "deformation.nxs", "report.png"}
 
 
 def test_the_journal_page_names_the_streams_that_there_are(rehearsed: Path) -> None:
