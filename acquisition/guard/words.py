@@ -86,7 +86,9 @@ class Lines:
         self._end = specification["terminator"].encode("ascii")
         self._answers_all = specification["answers_all"]
         self._refusal = specification["refusal"]
+        identity = specification["identity"]
         self._reads = {bytes.fromhex(message) for message in specification["reads"]}
+        self._reads |= {bytes.fromhex(identity["ask"])} if identity else set()
         self._commands = specification["commands"]
         self.limits = Limits()
 
