@@ -23,6 +23,7 @@ BEAT_S = 0.1
 PATIENCE_S = 1.4
 """A guard that has not answered a beat for so long is not there: the engine writes nothing any more."""
 START_S = 10.0
+LEAVING_S = 0.3
 ANSWER_S = 30.0
 LONGEST_DWELL_S = 7200.0
 ORPHAN_S = 60.0
@@ -55,13 +56,23 @@ class Lease:
     def of(cls, folder: Path, rig: str, ports: Mapping[str, Mapping[str, Any]], *, rehearsal: bool = False) -> Self:
         """The guard that serves in `folder`, or a new one for `ports`. Raises GuardLost."""
         self = cls(folder)
+        version = hashlib.sha256(json.dumps(ports, sort_keys=True).encode()).hexdigest()
         try:
-            self.connect()
+            known = self.ask("hello")
         except GuardLost:
-            self._start(rig, ports, rehearsal)
+            self._start(rig, ports, rehearsal, version)
+            return self
+        if known["version"] != version:
+            if "refused" in self.ask("leave"):
+                raise GuardLost(
+                    f"the guard still looks after another version of this rig: {known['latched'] or 'a run'}"
+                )
+            self.close()
+            time.sleep(LEAVING_S)
+            self._start(rig, ports, rehearsal, version)
         return self
 
-    def _start(self, rig: str, ports: Mapping[str, Mapping[str, Any]], rehearsal: bool) -> None:
+    def _start(self, rig: str, ports: Mapping[str, Mapping[str, Any]], rehearsal: bool, version: str) -> None:
         """A new guard, in a session of its own: it outlives this process and its terminal."""
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +85,7 @@ class Lease:
             "dwell_max_s": LONGEST_DWELL_S,
             "orphan_s": REHEARSAL_S if rehearsal else ORPHAN_S,
             "rehearsal": rehearsal,
+            "version": version,
             "ports": ports,
         }
         told = folder / "guard.json"
@@ -134,7 +146,9 @@ class Lease:
         """Take the lease. Raises InputError, with what to do, where the guard refuses."""
         answer = self.ask("arm", run=run, dwell_s=dwell_s, resume=run if resume else "")
         if "refused" in answer:
-            raise InputError(f"the guard refuses to be armed: {answer['refused']}")
+            raise InputError(
+                f"the guard refuses to be armed: {answer['refused']} (megabar guard status, megabar guard acknowledge)"
+            )
         self._armed, self._echoed_at = True, time.monotonic()
 
     def beat_with(

@@ -57,8 +57,8 @@ class Session:
 
     With `simulation` every instrument is the simulated one, and time is the simulation's. Attaching reads only.
 
-    Where the rig marks instruments as hazardous and a folder for it is named, they are reached through the guard of
-    `guard_folder`, which is started unless it serves there already. In discrete-event time there is nothing to guard.
+    Where the rig marks instruments as hazardous and a folder for it is named, they are reached through the guard that
+    serves in the folder `guard`, which is started if need be. In discrete-event time there is nothing to guard.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
         instruments: Sequence[str] | None = None,
         *,
         simulation: Simulation | None = None,
-        guard_folder: Path | None = None,
+        guard: Path | None = None,
     ) -> None:
         self.rig = rig
         self.simulation = simulation
@@ -78,8 +78,8 @@ class Session:
         try:
             for name in rig.content.instruments if instruments is None else instruments:
                 self.devices[name] = self._build(name)
-            if guard_folder is not None and not self.clock.simulated:
-                self._guard(guard_folder)
+            if guard is not None and not self.clock.simulated:
+                self._guard(guard)
             for name in self.devices:
                 self._attach(name)
         except BaseException:

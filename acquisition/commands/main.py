@@ -6,7 +6,7 @@ import sys
 import typer
 
 from ..errors import InputError, SimulatorEnded
-from . import analyse, check, export, inventory, recover, report, run, runs, simulate
+from . import analyse, check, export, guard, inventory, recover, report, run, runs, simulate
 from .interrupts import Interrupts
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("runs")(runs.runs)
 app.command("recover")(recover.recover)
+app.add_typer(guard.app, name="guard")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -88,13 +88,14 @@ def _execute(
     *,
     quiet: bool,
 ) -> "Outcome":
+    from ..home import guard_folder
     from ..session import Session
     from .progress import Progress
 
     needed = [rig.instrument_for(role) for role in experiment.role_names]
     with (
         simulation or contextlib.nullcontext(),
-        Session(rig, needed, simulation=simulation, guard_folder=folder) as session,
+        Session(rig, needed, simulation=simulation, guard=folder if simulation else guard_folder(rig)) as session,
         Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
     ):
         for derivation in derivations:

@@ -115,6 +115,8 @@ class Specification(TypedDict):
     dwell_max_s: float
     orphan_s: float
     """How long a guard without an engine stays once all is safe; 0 for ever."""
+    version: str
+    """What tells this from another specification of the same rig."""
     rehearsal: bool
     """Whether the instruments are simulated, and end with the engine: then it does not stay until all is safe."""
     ports: dict[str, PortSpecification]

@@ -86,8 +86,10 @@ class SimulatedIPGYLR:
         newer: bool = False,
         fault_bits: int = 0,
         lowest_shown_w: float = 1.0,
+        start_s: float = START_S,
     ) -> None:
         self.name = name
+        self.start_s = start_s
         self.world = world
         self.clock = clock
         self.noise = noise
@@ -165,8 +167,8 @@ class SimulatedIPGYLR:
         if self._modes & (1 << 11):
             raise CommandError("Power supply is off")
         if math.isinf(self.emits_from):
-            self.emits_from = now + START_S
-            self.world.start_emission(now, START_S)
+            self.emits_from = now + self.start_s
+            self.world.start_emission(now, self.start_s)
 
     def _end(self) -> None:
         self.emits_from = math.inf

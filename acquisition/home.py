@@ -1,0 +1,23 @@
+"""Where megabar keeps what outlives a run: `MEGABAR_HOME`, or the user's data directory."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from .rig import Rig
+
+
+def home() -> Path:
+    """The folder of state; it need not be there yet."""
+    if told := os.environ.get("MEGABAR_HOME"):
+        return Path(told)
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "megabar"
+
+
+def guard_folder(rig: Rig) -> Path:
+    """Where the guard of a rig is told what to do, is reached, and writes down what it did: one for each rig file."""
+    path = Path(rig.name)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)
+    return home() / "guards" / f"{name}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
