@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FILES := pyproject.toml setup.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test clients soak lint types docs clean
+.PHONY: demo test clients soak bench lint types docs clean
 
 demo: $(VENV)/.core  ## rehearse the deformation experiment; results under data/
 	$(BIN)/megabar run deformation --simulate --seed 1
@@ -20,6 +20,9 @@ clients: $(VENV)/.clients  ## drivers that nobody here wrote, against our simula
 
 soak: $(VENV)/.test  ## many seeds, simulated days: an hour or so
 	$(BIN)/pytest -m soak -s
+
+bench: $(VENV)/.test  ## what the journal costs, beside what this machine does without it: a minute
+	$(BIN)/python -P tests/benchmarks/journal.py
 
 lint: $(VENV)/.lint  ## style, formatting, spelling, import contracts, types
 	$(BIN)/ruff check .

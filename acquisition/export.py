@@ -57,7 +57,8 @@ def _compare(part: Path, written: Mapping[str, np.ndarray | ArrayStack]) -> None
             there = root[path]
             if there.shape != column.shape:
                 raise OSError(f"{part}: {path} has shape {there.shape} where the journal has {column.shape}")
-            if not (_same_chunks if isinstance(column, ArrayStack) else _same_values)(there, column):
+            same = _same_chunks(there, column) if isinstance(column, ArrayStack) else _same_values(there, column)
+            if not same:
                 raise OSError(f"{part}: {path} is not what the journal holds")
 
 

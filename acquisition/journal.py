@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import event_model
+import numpy as np
 from jsonschema import ValidationError
 
 from .disk import RESERVE_BYTES, Reserve, check_disk, free_bytes
@@ -138,11 +139,12 @@ class Journal:
             raise ValueError(
                 f"{self.path}: a {name} document cannot follow {self._last or 'nothing'}; one run per journal"
             )
-        spoilt, frames = False, {}
+        spoilt = False
+        frames: dict[str, np.ndarray] = {}
         match name:
             case "event_page":
-                for event in event_model.unpack_event_page(doc):
-                    self("event", event)
+                for event in event_model.unpack_event_page(cast(event_model.EventPage, doc)):
+                    self("event", cast(dict[str, Any], event))
                 return
             case "descriptor":
                 self._counters.declared(doc)
