@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 FILES := pyproject.toml setup.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test clients soak bench lint types docs clean
+.PHONY: demo test clients soak faults bench lint types docs clean
 
 demo: $(VENV)/.core  ## rehearse the deformation experiment; results under data/
 	$(BIN)/megabar run deformation --simulate --seed 1
@@ -23,6 +23,9 @@ soak: $(VENV)/.test  ## many seeds, simulated days: an hour or so
 
 bench: $(VENV)/.test  ## what the journal costs, beside what this machine does without it: a minute
 	$(BIN)/python -P tests/benchmarks/journal.py
+
+faults: $(VENV)/.test  ## break things, many times, and print what was measured beside what is promised
+	MEGABAR_SLACK=1 $(BIN)/pytest tests/faults -q
 
 lint: $(VENV)/.lint  ## style, formatting, spelling, import contracts, types
 	$(BIN)/ruff check .

@@ -10,6 +10,9 @@ from ..plans.safety import ORDER
 from .errors import InputError
 from .rig import InterlockEntry, Rig
 
+PATIENCE = 3.0
+"""How much longer than the engine the guard waits for a reply."""
+
 
 def guarded_ports(rig: Rig, devices: Mapping[str, Instrument], *, factor: float = 1.0) -> dict[str, dict[str, Any]]:
     """The port of each device that the rig marks hazardous, by name; times of instruments that run `factor` times as
@@ -61,7 +64,8 @@ def _port(rig: Rig, name: str, device: Instrument, factor: float) -> dict[str, A
         "refusal": "",
         "identity": None,
         **line,
-        "reply_s": line["reply_s"] / factor,
+        # a reply that the engine no longer waits for may still come, and is not the guard's
+        "reply_s": PATIENCE * line["reply_s"] / factor,
         "stage": ORDER.index(device.hazard) if device.hazard else len(ORDER),
         "on_loss": on_loss,
         "ways": {way: _way(device, safe_state.ways[way], factor) for way in safe_state.ways},

@@ -64,9 +64,8 @@ class Lease:
             return self
         if known["version"] != version:
             if "refused" in self.ask("leave"):
-                raise GuardLost(
-                    f"the guard still looks after another version of this rig: {known['latched'] or 'a run'}"
-                )
+                what = known["latched"] or "a run"
+                raise GuardLost(f"the guard still looks after another version of this rig: {what}")
             self.close()
             time.sleep(LEAVING_S)
             self._start(rig, ports, rehearsal, version)

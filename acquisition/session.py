@@ -142,7 +142,7 @@ class Session:
             uid=tail.uid,
             experiment=experiment.name,
             exit_status=(status := tail.stop.get("exit_status", "fail")),
-            reason=tail.stop.get("reason", "") or ("" if status == "success" else complaint),
+            reason="" if status == "success" else _reason(tail.stop.get("reason", ""), complaint),
             folder=folder,
             results=_scalars(tail.results),
             truth=truth,
@@ -247,7 +247,7 @@ class Session:
             report.lines.append(f"UNCONFIRMED by the guard: {error}")
         else:
             report.lines += [f"{result} by the guard: {step}" for step, result in steps.items()]
-        return complaint
+        return self.lease.tripped or complaint
 
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport, *, dwell_s: float = 0.0) -> str:
         """Run a plan to its end; returns why it did not end well."""
@@ -278,6 +278,11 @@ class Session:
         journal.append_truth({**truth, "epoch": epoch, "window": window})
         values: dict[str, float] = truth["values"]
         return {name: values[name] for name in _scalars(tail.results) if name in values}
+
+
+def _reason(told: str, complaint: str) -> str:
+    """Why a run did not end well: what its stop document tells, and what the guard, or nobody else, says of it."""
+    return told if complaint in told else f"{complaint}; {told}" if told else complaint
 
 
 class _Analyses:

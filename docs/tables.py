@@ -112,7 +112,9 @@ def commands() -> dict[str, Any]:
 
 
 def options(command: Any) -> str:
-    """Arguments and options of one command."""
+    """Arguments and options of one command, or of each one of a group."""
+    if hasattr(command, "commands"):
+        return "\n".join(f"`{name}`\n\n{options(inner)}" for name, inner in command.commands.items())
     rows = [(f"`{name}`", meaning) for name, meaning in map(described, command.params) if name != "--help"]
     return markdown(("argument or option", "meaning"), rows)
 

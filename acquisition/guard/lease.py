@@ -111,7 +111,7 @@ class Guard:
 
     async def _on_hello(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         addresses = {name: port.address for name, port in self._ports.items() if port.address}
-        told = {name: self._specification[name] for name in ("rig", "version")}  # type: ignore[literal-required]
+        told = {name: self._specification[name] for name in ("rig", "version")}
         return {**told, "addresses": addresses, **self._state()}
 
     async def _on_status(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:

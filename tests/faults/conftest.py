@@ -8,6 +8,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -18,6 +20,9 @@ from typing import IO, Any, NamedTuple
 import pytest
 
 from megabar.acquisition.clock import RealClock
+from megabar.acquisition.export import export
+from megabar.acquisition.lease import GuardLost, Lease
+from megabar.acquisition.recovery import recover
 from megabar.acquisition.run import Run, read_run
 from megabar.devices.lasers.gate_relay import CONTACT, GateRelay, RelayLink
 
@@ -74,7 +79,15 @@ class Bench:
         )
         assert self._served.stdout is not None
         self.addresses = json.loads(self._served.stdout.readline())["addresses"]
+        self._take_precedence()
         self._write_rig(self.addresses, guarded)
+
+    def _take_precedence(self) -> None:
+        """Instruments do not wait for a processor: those that stand for them should not, on a busy machine."""
+        for server in (self._served.pid, *children_of(self._served.pid)):
+            for task in Path(f"/proc/{server}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(5))
 
     def _write_rig(self, addresses: Mapping[str, str], guarded: bool) -> None:
         self.rig.write_text(RIG.format(**addresses, hazardous=str(guarded).lower()), encoding="utf-8")
@@ -83,6 +96,8 @@ class Bench:
         """Stop serving, and end the guards that stay behind."""
         self._served.terminate()
         self._served.wait(10)
+        assert self._served.stdout is not None
+        self._served.stdout.close()
         for pid in self.guard_pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -97,10 +112,22 @@ class Bench:
         """Keeper and guard, in this order."""
         return sorted(pids_of(str(self.folder / "home" / "guards")))
 
+    def make_dark(self) -> None:
+        """Where no guard is left: by hand."""
+        _, host, port, _ = self.addresses["laser"].split("::")
+        with socket.create_connection((host, int(port)), 2.0) as line:
+            for command in (b"EMOFF\r", b"SDC 0\r"):
+                line.sendall(command)
+                line.recv(100)
+
     def acknowledge(self) -> None:
         """A person has looked."""
-        command = [*MEGABAR, "guard", "acknowledge", str(self.rig), "--name", "the test"]
-        subprocess.run(command, env=self.environment, capture_output=True, check=False)
+        lease = Lease(self.guard)
+        try:
+            assert "refused" not in lease.ask("ack", who="the test", even_unconfirmed=True)
+        except GuardLost:
+            (self.guard / "guard.latch").unlink(missing_ok=True)
+        lease.close()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -113,6 +140,8 @@ class Bench:
         chosen |= settings
         if self.guard_pids() or any(self.folder.glob("home/guards/*/guard.latch")):
             self.acknowledge()
+        if not self.guard_pids():
+            self.make_dark()
         return Engine(self, self.folder / name, [f"--set={key}={value}" for key, value in chosen.items()], before)
 
     def trace(self, since: float = 0.0) -> list[Message]:
@@ -255,13 +284,20 @@ class Engine:
 
     def recovered(self) -> Run:
         """Mend the run's journal and read it."""
-        subprocess.run([*MEGABAR, "recover", str(self.out)], check=True, capture_output=True)
+        recover(self.folder)
+        export(self.folder, self.folder / "irradiation.nxs")
         return read_run(self.folder)
 
 
 PLAN_PULSE = bytes.fromhex("010502000005")
 """The plan's pulse of 0.5 s, at 0.2 s between readings; the guard's own is longer."""
 MEGABAR = (sys.executable, "-P", "-m", "megabar.acquisition.commands.main")
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    stats = {path.parent.name: path.read_text() for path in Path("/proc").glob("[0-9]*/stat")}
+    return [int(pid) for pid, stat in stats.items() if int(stat.rpartition(")")[2].split()[1]) == parent]
 
 
 def pids_of(text: str) -> list[int]:
@@ -299,6 +335,21 @@ def loaded() -> Iterator[None]:
     for loop in loops:
         loop.kill()
         loop.wait()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The rows of the fault matrix that were measured: how often, the median and the worst."""
+    rows: dict[tuple[int, str, str], list[float]] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "fault":
+                row, fault, passes, took_ms = value
+                rows.setdefault((row, fault, passes), []).append(took_ms)
+    if rows:
+        terminalreporter.section("faults")
+        for (row, fault, passes), took_ms in sorted(rows.items()):
+            worst = f"median {statistics.median(took_ms):.1f} ms, worst {max(took_ms):.1f} ms"
+            terminalreporter.write_line(f"{row:3} {fault:44} {passes:34} n = {len(took_ms):3}  {worst}")
 
 
 @pytest.fixture
