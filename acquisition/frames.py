@@ -142,9 +142,17 @@ def decode(text: bytes) -> Any:
         if "$base64" in items:
             raw = base64.b64decode(items["$base64"], validate=True)
             return np.frombuffer(raw, dtype=items["dtype"]).reshape(items["shape"])
-        return {name[1:] if name.startswith("$") else name: item for name, item in items.items()}
+        return {_unescaped(name): item for name, item in items.items()}
 
     return json.loads(text, object_hook=hook, parse_constant=_refuse)
+
+
+def _unescaped(name: str) -> str:
+    if not name.startswith("$"):
+        return name
+    if not name.startswith("$$"):
+        raise ValueError(f"has the form {name!a}, which this version does not know")
+    return name[1:]
 
 
 def _refuse(name: str) -> None:

@@ -95,6 +95,14 @@ def test_rubbish_at_the_end_is_left_out_and_named(small: Path, tmp_path: Path) -
         assert documents(tmp_path / JOURNAL) == whole
 
 
+def test_a_form_of_another_version_is_not_taken_for_a_value(small: Path, tmp_path: Path) -> None:
+    raw = small.read_bytes()
+    seq = raw.count(b"\n")
+    later = {"seq": seq, "wall": 0, "clock": 0, "name": "note", "doc": {"kind": "x", "content": {"$stored": {}}}}
+    (tmp_path / JOURNAL).write_bytes(raw + seal(later))
+    assert "has the form '$stored', which this version does not know" in read_run(tmp_path).torn
+
+
 def test_lines_of_another_run_do_not_fit(small: Path, tmp_path: Path) -> None:
     lines = small.read_bytes().splitlines(keepends=True)
     (tmp_path / JOURNAL).write_bytes(b"".join(lines[:3] + lines[4:]))
