@@ -54,7 +54,7 @@ class Circuit:
         status, _, body = await self._asked(
             (READ_NOTIFY, self._number), _message(READ_NOTIFY, DOUBLE, 1, channel, self._number)
         )
-        if status != NORMAL:
+        if status != NORMAL or len(body) < 8:
             raise OSError(f"{record} cannot be read (status {status})")
         return float(struct.unpack_from(">d", body)[0])
 

@@ -29,6 +29,8 @@ class EpicsPort:
         self.name, self.specification, self.address = name, specification, ""
         self._log, self._lost = log, lost
         self._circuit: Circuit | None = None
+        self._connecting = asyncio.Lock()
+        self._epoch = 0
         self.in_use = True
 
     async def start(self) -> None:
@@ -43,27 +45,32 @@ class EpicsPort:
 
     async def ensure_open(self) -> None:
         """Connect where the circuit is lost. Raises OSError, TimeoutError."""
-        if self._circuit is None or self._circuit.closed:
-            _, host, port = self.specification["address"]
-            self._circuit = await Circuit.open(host, port, self._circuit_lost)
+        async with self._connecting:
+            if self._circuit is None or self._circuit.closed:
+                _, host, port = self.specification["address"]
+                self._circuit = await Circuit.open(host, port, self._circuit_lost)
 
     def open_to_engine(self) -> None:
         """The beat says it."""
 
     def shut(self) -> None:
-        """The beat stops."""
+        """The beat stops, also one that is under way."""
+        self._epoch += 1
 
     def leave(self) -> None:
         """Nothing was held back."""
 
     async def ask(self, check: Check) -> float:
         """The value of a record; of an enum its number. Raises OSError, TimeoutError, ValueError."""
+        await self.ensure_open()
         return await self._opened().get(check["ask"][0])
 
     async def kick(self, message: Any) -> None:
         """Beat. Raises OSError, TimeoutError."""
+        epoch = self._epoch
         await self.ensure_open()
-        await self._opened().put(*message)
+        if self._epoch == epoch:
+            await self._opened().put(*message)
 
     async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
         """Put, and put again until it is seen to have worked."""
@@ -78,7 +85,7 @@ class EpicsPort:
                     if not holds(value := await self.ask(check), check):
                         raise NotSeen(f"{check['name']} is {value:g}")
                 return
-            except (OSError, ValueError, TimeoutError, NotSeen) as error:
+            except Exception as error:  # whatever it is: nothing ends the attempts but their time
                 if (reason := f"{type(error).__name__} {error}"[:120]) != told:
                     self._log.write("again", port=self.name, action=action["name"], why=reason)
                 told = reason

@@ -7,6 +7,7 @@ import gc
 import os
 import select
 import signal
+import traceback
 from typing import NoReturn
 
 from .lease import Guard
@@ -15,19 +16,22 @@ from .specification import Specification
 SILENT_S = 1.0
 """A guard that has shown no life for so long hangs, and is killed."""
 PRIORITY = 10
+LEFT, ANOTHER = 0, 2
+"""Exit codes that end the keeper too."""
 LOCK_ALL = 3
 """MCL_CURRENT | MCL_FUTURE of mlockall(2)."""
 
 
 def keep(specification: Specification) -> int:
-    """Run guards, one after another, until one leaves by itself; returns its exit code."""
+    """Run guards, one after another, until one leaves because it may, or cannot begin; returns its exit code."""
     child = 0
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
     def pass_on(number: int, _frame: object) -> None:
-        if child:
-            os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):
+            if child:
+                os.kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
     restarted = False
@@ -39,10 +43,10 @@ def keep(specification: Specification) -> int:
             os.close(life)
             _guard(specification, alive, restarted)
         os.close(alive)
-        _until_silent(life, child)
+        has_lived = _until_silent(life, child)
         os.close(life)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code >= 0:
+        if code in (LEFT, ANOTHER) or not has_lived:
             return code
         restarted = True
 
@@ -55,7 +59,9 @@ def _guard(specification: Specification, alive: int, restarted: bool) -> NoRetur
         asyncio.run(Guard(specification, alive).serve(restarted=restarted))
     except BlockingIOError:
         print(f"another guard of {specification['rig']} runs", flush=True)
-        code = 2
+        code = ANOTHER
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -69,11 +75,13 @@ def _take_precedence() -> None:
         ctypes.CDLL(None).mlockall(LOCK_ALL)
 
 
-def _until_silent(life: int, child: int) -> None:
-    """Until the child is dead; one that hangs is helped."""
+def _until_silent(life: int, child: int) -> bool:
+    """Until the child is dead; one that hangs is helped. Whether it has shown any life."""
+    has_lived = False
     while True:
         if not select.select([life], [], [], SILENT_S)[0]:
             os.kill(child, signal.SIGKILL)
-            return
+            return True
         if not os.read(life, 4096):
-            return
+            return has_lived
+        has_lived = True

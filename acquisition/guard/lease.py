@@ -16,12 +16,14 @@ from typing import Any
 from .epics import EpicsPort
 from .log import Log, now
 from .port import Port, StreamPort
-from .sequence import Sequence
+from .sequence import UNCONFIRMED, Sequence
 from .specification import Specification, Watched
 from .words import holds
 
 LOOK_S = 0.01
 """How often the lease is looked at."""
+WRITTEN_AFTER_S = 0.05
+"""How long what is written about a trip waits for the first commands: the disk may be slow."""
 STARVED_S = 0.2
 """A guard that was not scheduled for so long first reads the beats that have queued up."""
 
@@ -45,11 +47,12 @@ class Guard:
         self._beaten = self._moved = self._armed_s = 0.0
         self._progress: Any = None
         self._dwell_s = 10.0
-        self._tripping: asyncio.Task[None] | None = None
+        self._process = -1
+        self._making_safe: asyncio.Task[None] | None = None
         self._values: dict[str, tuple[float, float]] = {}
         self._orphaned = now()
         self._n_clients = 0
-        self._leaving: asyncio.Future[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     async def serve(self, *, restarted: bool) -> None:
         """Until it is told to leave. Raises OSError where another guard of this rig runs."""
@@ -60,23 +63,24 @@ class Guard:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, functools.partial(self._told_to_leave, number))
+        life = asyncio.ensure_future(self._watch_lease())
+        if restarted:
+            self._begin("the guard had died", self._ways_on_loss(), tripped=True)
         started = await asyncio.gather(*(port.start() for port in self._ports.values()), return_exceptions=True)
         troubles = [str(error) or type(error).__name__ for error in started if isinstance(error, BaseException)]
-        if restarted:
-            await self._make_safe("the guard had died", self._on_loss())
         mask = os.umask(0o177)
         server = await asyncio.start_unix_server(self._talk, path, limit=8192)
         os.umask(mask)
         self._log.write("serving", troubles=troubles, latched=self.latched)
-        watchers = [self._watch_lease(), *(self._watch(name, check) for name, check in self._checks())]
+        watchers = [self._watch(name, check) for name, check in self._checks()]
         watchers += [self._kick(name) for name in self._kicked()]
         async with server:
-            await asyncio.gather(*watchers)
+            await asyncio.gather(life, *watchers)
 
     def _checks(self) -> list[tuple[str, Watched]]:
         return [(name, check) for name, port in self._specification["ports"].items() for check in port["watch"]]
 
-    def _on_loss(self) -> dict[str, str]:
+    def _ways_on_loss(self) -> dict[str, str]:
         return {name: port["on_loss"] for name, port in self._specification["ports"].items()}
 
     def _at_rest(self) -> dict[str, str]:
@@ -125,35 +129,36 @@ class Guard:
             "latched": self.latched,
             "report": self._sequence.report,
             "confirmed": self._sequence.confirmed,
-            "tripping": self._is_tripping(),
+            "tripping": self._is_making_safe(),
             "held_s": held,
         }
 
     async def _on_arm(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        run, dwell_s = str(message["run"]), self._bounded(message["dwell_s"])
         why = self._why_not(message)
+        try:
+            if not why:
+                await asyncio.gather(*(port.ensure_open() for port in self._ports.values()))
+                why = self._why_not(message)
+            process = -1 if why else os.pidfd_open(pid)
+        except (OSError, TimeoutError) as error:
+            why = f"{type(error).__name__}: {error}"
         if why:
             self._log.write("not armed", why=why, pid=pid)
             return {"refused": why}
-        try:
-            for port in self._ports.values():
-                await port.ensure_open()
-            process = os.pidfd_open(pid)  # the end of a process is seen even if a child of its keeps the socket
-        except (OSError, TimeoutError) as error:
-            return {"refused": f"{type(error).__name__}: {error}"}
-        if self._holder is not None:
-            os.close(process)
-            return {"refused": "another engine holds the lease"}
         self._sequence.abandon()
         self._sequence.report = {}
-        self._holder, self._run, self.armed = writer, str(message["run"]), True
-        self._dwell_s = self._bounded(message["dwell_s"])
+        self._holder, self._run, self._dwell_s, self.armed = writer, run, dwell_s, True
         self._beaten = self._moved = self._armed_s = now()
-        self._values.clear()
+        # the end of a process is seen even if a child of its keeps the socket
+        self._process = process
+        asyncio.get_running_loop().add_reader(process, self.trip, "the engine has died")
         await asyncio.gather(*(self._beat(name) for name in self._kicked() if self._ports[name].in_use))
+        if not self.armed:
+            return {"refused": self.latched}
         self._release_latch()
         for port in self._ports.values():
             port.open_to_engine()
-        asyncio.get_running_loop().add_reader(process, self._process_ended, process, writer)
         self._log.write("armed", pid=pid, run=self._run)
         return {"armed": True}
 
@@ -161,10 +166,10 @@ class Guard:
         """Why an engine may not arm; one that goes on with the lost run may, while its ports are held."""
         if self._holder is not None:
             return "another engine holds the lease"
-        if self._is_tripping():
+        if self._is_making_safe():
             return "it is being made safe"
         resumes = bool(message.get("resume")) and message["resume"] == self._lost_run
-        if resumes and self._sequence.held_until:
+        if resumes and self._sequence.held_until and UNCONFIRMED not in self._sequence.report.values():
             return ""
         if self.latched:
             return f"{self.latched}; a person must acknowledge that first"
@@ -180,13 +185,12 @@ class Guard:
         return {"beat": message["n"], "armed": self.armed}
 
     def _bounded(self, dwell_s: Any) -> float:
-        return min(float(dwell_s), self._specification["dwell_max_s"])
+        return min(self._specification["dwell_max_s"], float(dwell_s))  # in this order for a NaN
 
     async def _on_release(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         if self._holder is not writer:
             return {"refused": "the lease is not yours"}
-        self._holder = None
-        await self._make_safe("the run has ended", self._at_rest())
+        await self._begin("the run has ended", self._at_rest(), tripped=False)
         return {"released": True, **self._state()}
 
     async def _on_leave(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
@@ -198,15 +202,15 @@ class Guard:
 
     async def _on_trip(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         self.trip(str(message.get("why", "asked for")))
-        if self._tripping is not None:
-            await self._tripping
+        if self._making_safe is not None:
+            await self._making_safe
         return self._state()
 
     async def _on_ack(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         who = str(message["who"]).strip()
         if not who:
             return {"refused": "a trip is acknowledged by a person: a name is needed"}
-        if self._is_tripping() or self._sequence.held_until:
+        if self._is_making_safe() or self._sequence.held_until:
             return {"refused": "it is still being made safe"}
         if not self._sequence.confirmed and not message.get("even_unconfirmed"):
             return {"refused": "not everything is confirmed to be safe", **self._state()}
@@ -214,21 +218,15 @@ class Guard:
         self._release_latch()
         return self._state()
 
-    def _process_ended(self, process: int, writer: asyncio.StreamWriter) -> None:
-        asyncio.get_running_loop().remove_reader(process)
-        os.close(process)
-        if self._holder is writer:
-            self.trip("the engine has died")
-
     # what trips it
 
     async def _watch_lease(self) -> None:
-        last = now()
+        last, starved = now(), False
         while True:
             await asyncio.sleep(LOOK_S)
             self._show_life()
             moment = now()
-            starved, last = moment - last > STARVED_S, moment
+            starved, last = moment - last > STARVED_S and not starved, moment
             if self.armed and not starved:
                 if moment - self._beaten > self._specification["lease_s"]:
                     self.trip(f"the engine was silent for {moment - self._beaten:.2f} s")
@@ -255,7 +253,7 @@ class Guard:
         what = f"{name}.{check['name']}"
         while True:
             await asyncio.sleep(check["every_s"])
-            if self._is_tripping():
+            if self._is_making_safe():
                 continue
             with contextlib.suppress(OSError, ValueError, TimeoutError):
                 value = await self._ports[name].ask(check)
@@ -319,29 +317,39 @@ class Guard:
 
     def trip(self, why: str) -> None:
         """The lease is lost: make safe, once."""
-        if self.armed and not self._is_tripping():
-            self._tripping = asyncio.ensure_future(self._make_safe(why, self._on_loss(), tripped=True))
+        if self.armed:
+            self._begin(why, self._ways_on_loss(), tripped=True)
 
-    def _is_tripping(self) -> bool:
-        return self._tripping is not None and not self._tripping.done()
+    def _is_making_safe(self) -> bool:
+        return self._making_safe is not None and not self._making_safe.done()
 
-    async def _make_safe(self, why: str, ways: dict[str, str], *, tripped: bool = False) -> None:
-        begun = now()
+    def _begin(self, why: str, ways: dict[str, str], *, tripped: bool) -> asyncio.Task[None]:
+        """From here on not a byte of the engine's passes."""
         self.armed = False
-        holder, self._holder = self._holder, None
         for port in self._ports.values():
             port.shut()
-        played = asyncio.ensure_future(self._sequence.play(ways))
-        await asyncio.sleep(0)
+        self._making_safe = asyncio.ensure_future(self._make_safe(why, ways, tripped))
+        holder, self._holder = self._holder, None
         if tripped:
             self.latched, self._lost_run = why, self._run
             if holder is not None:
-                with contextlib.suppress(OSError):
-                    _say(holder, tripped=why)
-        await played
-        if tripped:  # the disk may be slow, or full: it comes last
-            _write(self._specification["latch"], why)
+                _say(holder, tripped=why)
+        if self._process >= 0:
+            asyncio.get_running_loop().remove_reader(self._process)
+            os.close(self._process)
+            self._process = -1
+        return self._making_safe
+
+    async def _make_safe(self, why: str, ways: dict[str, str], tripped: bool) -> None:
+        begun = now()
+        played = asyncio.ensure_future(self._sequence.play(ways))
+        await asyncio.wait([played], timeout=WRITTEN_AFTER_S)
+        if tripped:
+            kept = asyncio.ensure_future(asyncio.to_thread(_write, self._specification["latch"], why))
+            self._log.write("trip", why=why)
             self._log.around()
+            await asyncio.wait([kept], timeout=1.0)
+        await played
         for port in self._ports.values():
             port.leave()
         self._log.write("made safe", why=why, after_s=now() - begun, report=self._sequence.report)
@@ -356,8 +364,15 @@ class Guard:
         self._leaving = asyncio.ensure_future(self._leave())
 
     async def _leave(self) -> None:
-        if self._tripping is not None:
-            await self._tripping
+        """Once all is safe: what is held goes its other way, since nobody would look after it."""
+        if self._making_safe is not None:
+            await self._making_safe
+        if self._sequence.held_until:
+            ways = {name: self._specification["ports"][name]["ways"][way] for name, way in self._ways_on_loss().items()}
+            final = {name: way["otherwise"] or self._ways_on_loss()[name] for name, way in ways.items()}
+            await self._begin("the guard leaves", final, tripped=False)
+        while UNCONFIRMED in self._sequence.report.values() and not self._specification["rehearsal"]:
+            await asyncio.sleep(LOOK_S)
         os._exit(0)
 
 

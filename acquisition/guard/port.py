@@ -9,7 +9,7 @@ import re
 import socket
 import termios
 import tty
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from .log import Log, now
@@ -27,6 +27,8 @@ OPEN_REPLY_S = 0.25
 """How long the answer to the engine's last question is waited for on a half-duplex line before it is made safe."""
 BETWEEN_FRAMES_S = 0.004
 """Half-duplex lines are left alone for so long before somebody else speaks."""
+FRAME_GAP_S = 0.1
+"""Bytes that come so long after one another are of different frames."""
 
 
 class NotSeen(Exception):
@@ -106,15 +108,18 @@ class StreamPort:
         ways = specification["ways"].values()
         self._safe = {bytes.fromhex(m) for way in ways for action in way["actions"] for m in action["send"]}
         self._incoming = bytearray()
-        self._requests: collections.deque[bytes] = collections.deque()
+        self._came = 0.0
+        self._requests: collections.deque[tuple[float, bytes]] = collections.deque()
         self._turn = ""
+        self._in_doubt = self._attempting = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self._timer: asyncio.TimerHandle | None = None
         self._replies = bytearray()
         self._heard = asyncio.Event()
         self._epoch = 0
         self._asked = 0.0
-        self._opening: asyncio.Future[None] | None = None
+        self._connecting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the engine's end, and the instrument's if it answers. Raises OSError."""
@@ -135,41 +140,46 @@ class StreamPort:
 
     async def ensure_open(self) -> None:
         """Connect to the instrument where that is lost. Raises OSError, TimeoutError."""
-        if self._instrument is not None:
-            return
-        kind, where, number = self.specification["address"]
-        self._replies.clear()
-        if kind == "tcp":
-            connection = await connect(where, number)
-            self._instrument = Wire(connection.fileno(), self._from_instrument, self._instrument_lost, connection)
-        else:
-            self._instrument = Wire(open_serial(where, number), self._from_instrument, self._instrument_lost)
+        async with self._connecting:
+            if self._instrument is not None:
+                return
+            kind, where, number = self.specification["address"]
+            self._replies.clear()
+            if kind == "tcp":
+                connection = await connect(where, number)
+                self._instrument = Wire(connection.fileno(), self._from_instrument, self._instrument_lost, connection)
+            else:
+                self._instrument = Wire(open_serial(where, number), self._from_instrument, self._instrument_lost)
 
     def open_to_engine(self) -> None:
         """The lease is held: commands pass."""
         self._words.limits.forget()
-        self._armed, self._playing, self.in_use = True, False, False
+        self._armed = True
 
     def shut(self) -> None:
         """The lease is lost: drop the engine, and whatever it has not finished saying."""
-        self._armed, self._playing = False, True
+        self._armed, self._playing, self._turn = False, True, "guard"
         self._epoch += 1
-        self._drop_engine()
-        self._requests.clear()
         self._stop_timer()
-        self._turn = "guard"
+        self._drop_engine()
         self._heard.set()
 
     def leave(self) -> None:
         """Questions pass again."""
         self._playing = False
-        self._give_back()
+        if not self._attempting:
+            self._give_back()
 
     # what the engine says
 
     def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        if self._playing or owner_of_peer(connection) not in (os.getuid(), 0):
+        try:
+            connection, _ = listener.accept()
+            known = owner_of_peer(connection) in (os.getuid(), 0)
+        except OSError:
+            return
+        taken = self._armed and self._engine is not None and not self._engine.at_end()
+        if self._playing or taken or not known:
             self._log.write("refused a connection", port=self.name)
             connection.close()
             return
@@ -177,32 +187,53 @@ class StreamPort:
         self._drop_engine()
         self._engine = Wire(connection.fileno(), self._from_engine, self._drop_engine, connection)
         if self._instrument is None:
-            self._opening = asyncio.ensure_future(self._try_to_open())
+            self._start(self._try_to_open())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _try_to_open(self) -> None:
         with contextlib.suppress(OSError, TimeoutError):
             await self.ensure_open()
 
     def _drop_engine(self) -> None:
+        """Forget what it has not finished saying, what waits to be passed on, and the answer that is still to come."""
         self._incoming.clear()
+        self._requests.clear()
         if self._far_end >= 0:
             termios.tcflush(self._far_end, termios.TCIOFLUSH)
         elif self._engine is not None:
             self._engine.close()
             self._engine = None
+        if self._turn == "engine":
+            self._not_answered()
 
     def _from_engine(self, data: bytes) -> None:
         if self._playing:
             return
+        moment = now()
+        if self._half_duplex and moment - self._came > FRAME_GAP_S:
+            self._incoming.clear()
+        self._came = moment
         self._incoming += data
         while (message := self._words.take(self._incoming)) is not None:
-            self._requests.append(message)
+            self._requests.append((moment, message))
         self._next()
 
     def _next(self) -> None:
         """Pass the engine's next message on, if it may pass and nobody is waiting for an answer."""
         while not self._turn and self._requests:
-            message = self._requests.popleft()
+            if self._in_doubt:
+                self._turn = "guard"
+                self._start(self._clear_up())
+                return
+            came, message = self._requests.popleft()
+            patience_s = came + self.specification["reply_s"] - now()
+            answered = self._words.is_answered(message)
+            if answered and patience_s <= 0:
+                continue  # who asked has given up; the answer would be taken for that to the next question
             judgement = self._words.judge(message)
             why = judgement.refused
             makes_safe = message in self._safe
@@ -215,18 +246,18 @@ class StreamPort:
                 self._to_engine(self._words.refusal(message))
                 continue
             if not judgement.reads:
-                self._log.sample(judgement.name, judgement.value)
+                self._words.limits.passed(judgement)
+                self._log.sample(judgement.name, [value for _, value in judgement.values])
                 self.in_use = not makes_safe
             try:
                 self._write(message)
             except OSError:
                 self._instrument_lost()
                 return
-            if self._words.is_answered(message):
+            if answered:
                 self._turn, self._asked = "engine", now()
                 self._replies.clear()
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self.specification["reply_s"], self._give_back)
+                self._timer = asyncio.get_running_loop().call_later(patience_s, self._not_answered)
 
     def _to_engine(self, data: bytes) -> None:
         if self._engine is not None and data:
@@ -238,7 +269,7 @@ class StreamPort:
     # what the instrument says
 
     def _from_instrument(self, data: bytes) -> None:
-        if self._turn == "guard":
+        if self._turn == "guard" or self._in_doubt:
             self._replies += data
             self._heard.set()
             return
@@ -270,6 +301,11 @@ class StreamPort:
             self._timer.cancel()
             self._timer = None
 
+    def _not_answered(self) -> None:
+        """The engine's question has had no answer in its time; what comes now is nobody's."""
+        self._in_doubt = True
+        self._give_back()
+
     def _give_back(self) -> None:
         """A transaction is over: the guard's next question first, if one waits, then the engine's next message."""
         self._stop_timer()
@@ -282,41 +318,73 @@ class StreamPort:
                 return
         self._next()
 
-    async def _own(self, transaction: Callable[[], Awaitable[float]]) -> float:
-        """Do something between two transactions of the engine."""
+    async def _own(self, transaction: Callable[[], Awaitable[float]], epoch: int, *, cleared: bool = True) -> float:
+        """Do something between two transactions of the engine, unless the lease is lost first."""
         if self._turn:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
-            await waiter
-        epoch = self._epoch
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled() and not self._playing:
+                    self._give_back()
+                raise
+        if self._epoch != epoch:
+            if not self._playing:
+                self._give_back()
+            raise Abandoned("the lease was lost")
         self._turn = "guard"
-        self._replies.clear()
         try:
+            if self._in_doubt and cleared:
+                await self._barrier()
+            self._replies.clear()
             if self._half_duplex:
-                await asyncio.sleep(BETWEEN_FRAMES_S)
-            return await transaction()
-        except (OSError, ValueError, TimeoutError):
-            if self._epoch == epoch:
-                await self._quiet()  # a late answer of ours must not become one of the engine's
+                await self._pause(epoch)
+            value = await transaction()
+            if self._half_duplex:
+                await self._pause(epoch)
+            return value
+        except NotSeen:
             raise
+        except BaseException:  # also where this is cancelled: a late answer of ours must not become the engine's
+            self._in_doubt = True
+            raise
+        finally:
+            if self._epoch == epoch:
+                self._give_back()
+
+    async def _pause(self, epoch: int) -> None:
+        await asyncio.sleep(BETWEEN_FRAMES_S)
+        if self._epoch != epoch:
+            raise Abandoned("the lease was lost")
+
+    async def _clear_up(self) -> None:
+        """Before the engine asks again: forget what may still come; an instrument that is mute gets no question."""
+        epoch = self._epoch
+        try:
+            await self._barrier()
+        except (OSError, TimeoutError):
+            self._requests.clear()
         finally:
             if self._epoch == epoch:
                 self._give_back()
 
     async def ask(self, check: Check) -> float:
         """Make a check between two transactions of the engine. Raises OSError, TimeoutError, ValueError."""
+        epoch = self._epoch
         await self.ensure_open()
-        return await self._own(lambda: self._question(check))
+        return await self._own(lambda: self._question(check), epoch)
 
     async def kick(self, message: Any) -> None:
         """Say something, and take its answer. Raises OSError, TimeoutError."""
+        epoch = self._epoch
         await self.ensure_open()
 
         async def transaction() -> float:
             await self._say(bytes.fromhex(message))
             return 0.0
 
-        await self._own(transaction)
+        await self._own(transaction, epoch)
 
     # the guard's own words
 
@@ -326,16 +394,26 @@ class StreamPort:
         while True:
             try:
                 if self._playing:
-                    await self._attempt(action, sent)
+                    await self._at_once(action, sent)
                 else:
-                    await self._own(lambda: self._attempt(action, sent))
+                    await self._own(lambda: self._attempt(action, sent), self._epoch, cleared=False)
                 return
-            except (OSError, ValueError, TimeoutError, NotSeen) as error:
+            except Exception as error:  # whatever it is: nothing ends the attempts but their time
                 if (reason := f"{type(error).__name__} {error}"[:120]) != told:
                     self._log.write("again", port=self.name, action=action["name"], why=reason)
                 told = reason
             await asyncio.sleep(wait_s)
             wait_s = min(1.1 * wait_s, LATER_S)
+
+    async def _at_once(self, action: Action, sent: asyncio.Event) -> None:
+        """The lease has just been lost, so that the turn is ours; all may be over before this is."""
+        self._attempting = self._in_doubt = True
+        try:
+            await self._attempt(action, sent)
+        finally:
+            self._attempting = False
+            if not self._playing:
+                self._give_back()
 
     async def _attempt(self, action: Action, sent: asyncio.Event) -> float:
         await self.ensure_open()
@@ -344,23 +422,28 @@ class StreamPort:
         for message in action["send"]:
             await self._say(bytes.fromhex(message), awaited=self._half_duplex)
         sent.set()
-        await self._barrier()
+        if not self._half_duplex:
+            await self._barrier()
         for _ in range(2):  # one stale answer that happens to fit does not confirm
             for check in action["seen"]:
                 if not holds(value := await self._question(check), check):
                     raise NotSeen(f"{check['name']} is {value:g}")
+        if action["send"]:
+            self.in_use = False
         return 0.0
 
     async def _say(self, message: bytes, *, awaited: bool = True) -> None:
         self._replies.clear()
         self._write(message)
         if awaited and self._words.is_answered(message):
+            self._asked = now()
             await self._reply()
 
     async def _question(self, check: Check) -> float:
         if self._half_duplex and self._playing:
             await asyncio.sleep(BETWEEN_FRAMES_S)
         self._write(bytes.fromhex(check["ask"]))
+        self._asked = now()
         return self._words.number(await self._reply(), check)
 
     async def _reply(self) -> bytes:
@@ -388,15 +471,13 @@ class StreamPort:
 
     async def _barrier(self) -> None:
         """Answers that come before the identity belong to somebody else's questions."""
-        if self._half_duplex:
-            return
         await self._quiet()
         identity = self.specification["identity"]
-        if identity is None:
-            return
-        self._write(bytes.fromhex(identity["ask"]))
-        while not re.search(identity["expect"], (await self._reply()).decode("latin-1")):
-            pass
+        if identity is not None:
+            self._write(bytes.fromhex(identity["ask"]))
+            while not re.search(identity["expect"], (await self._reply()).decode("latin-1")):
+                pass
+        self._in_doubt = False
 
     async def _line_free(self) -> None:
         """Half duplex: let the answer come that is under way, and throw it away."""

@@ -149,7 +149,8 @@ class Sequence:
             await asyncio.sleep(AGAIN_S)
             if astray := await self._astray(name, {**way, "actions": way["actions"][-1:]}):
                 self._log.write("not safe", port=name, why=astray)
+                self.report |= {f"{name}: {action['name']}": UNCONFIRMED for action in way["actions"]}
             for action in way["actions"]:
                 what = f"{name}: {action['name']}"
-                if astray or self.report[what] != CONFIRMED:
+                if self.report[what] != CONFIRMED:
                     await self._step(name, action, now(), asyncio.Event(), asyncio.Event())

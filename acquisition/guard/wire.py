@@ -70,6 +70,15 @@ class Wire:
         if not self._backlog:
             self._loop.remove_writer(self._descriptor)
 
+    def at_end(self) -> bool:
+        """Whether the other end of a socket has been closed, noticed or not."""
+        try:
+            return self._owner is not None and not self._owner.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Let go of it; may be called twice."""
         if self.closed:
@@ -105,6 +114,7 @@ def open_serial(path: str, baud: int) -> int:
         attributes = termios.tcgetattr(descriptor)
         attributes[4] = attributes[5] = getattr(termios, f"B{baud}")
         termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+        termios.tcflush(descriptor, termios.TCIFLUSH)
     except (termios.error, AttributeError) as error:
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{path}: {error}") from error

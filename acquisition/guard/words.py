@@ -1,8 +1,10 @@
 """The messages of a port: taken whole off a stream of bytes, judged, and read as numbers."""
 
+import math
 import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .log import now
@@ -10,8 +12,14 @@ from .specification import Check, Command, PortSpecification
 
 LONGEST = 4096
 """A message that has not ended after so many bytes is none."""
+QUESTION = re.compile(rb" *[:*]?\w[\w:]*\? *")
+"""A header alone with its question mark; what is asked with more words must be declared."""
+NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 READ_FUNCTIONS = (1, 2, 3, 4)
+FUNCTIONS_OF_EIGHT = (*READ_FUNCTIONS, 5, 6)
 ILLEGAL_VALUE = 3
+BURST_S = 1.25
+"""However long a set-point has stood still, it may rise at once by no more than it may in this time."""
 
 
 @dataclass
@@ -21,7 +29,7 @@ class Judgement:
     reads: bool = False
     refused: str = ""
     name: str = ""
-    value: float | None = None
+    values: list[tuple[Command, float]] = field(default_factory=list)
 
 
 class Words(Protocol):
@@ -58,25 +66,47 @@ class Limits:
     """The declared commands of a port that carry a number, and what they said last."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}
-        self._since = now()
+        self._last: dict[str, tuple[float, float, float]] = {}
 
     def forget(self) -> None:
         """A new engine begins: nothing has been set yet."""
         self._last.clear()
-        self._since = now()
 
     def judge(self, command: Command, value: float) -> Judgement:
         """Against the limits, and against the greatest rate of change."""
         name = command["name"]
         if not command["low"] <= value <= command["high"]:
             return Judgement(refused=f"{name} = {value:g} is beyond {command['low']:g}..{command['high']:g}")
-        rate, moment = command.get("rate_per_s"), now()
-        before, then = self._last.get(name, (min(max(0.0, command["low"]), command["high"]), self._since))
-        if rate and value - before > rate * (moment - then) * 1.05:
+        before, spare_s = self._present(command)
+        if (rate := command.get("rate_per_s")) and value - before > rate * spare_s:
             return Judgement(refused=f"{name} = {value:g} after {before:g} is a step faster than {rate:g} per s")
-        self._last[name] = value, moment
-        return Judgement(name=name, value=value)
+        return Judgement(name=name, values=[(command, value)])
+
+    def passed(self, judgement: Judgement) -> None:
+        """What was judged has been sent."""
+        for command, value in judgement.values:
+            before, spare_s = self._present(command)
+            if rate := command.get("rate_per_s"):
+                spare_s -= max(0.0, value - before) / rate
+            self._last[command["name"]] = value, spare_s, now()
+
+    def _present(self, command: Command) -> tuple[float, float]:
+        """What a set-point is, and for how many seconds it has not used its rate."""
+        if command["name"] not in self._last:
+            return min(max(0.0, command["low"]), command["high"]), BURST_S
+        value, spare_s, then = self._last[command["name"]]
+        return value, min(BURST_S, spare_s + 1.05 * (now() - then))
+
+
+def _declared(
+    commands: list[Command], exact: str, limits: Limits, number: Callable[[Command], float | None]
+) -> Judgement:
+    """One command against those that are declared; what is declared exactly counts as a set-point too."""
+    name = next((command["name"] for command in commands if command.get("exact") == exact), "")
+    for command in commands:
+        if (value := number(command)) is not None:
+            return Judgement(name=name, values=[(command, value)]) if name else limits.judge(command, value)
+    return Judgement(name=name, refused="" if name else "it is no declared command")
 
 
 class Lines:
@@ -96,8 +126,7 @@ class Lines:
         """Up to the terminator, with it."""
         head, end, _ = buffer.partition(self._end)
         if not end:
-            if len(buffer) > LONGEST:
-                buffer.clear()
+            del buffer[LONGEST:]  # what follows is the end of this one, not one of its own
             return None
         del buffer[: len(head) + len(end)]
         return bytes(head + end)
@@ -109,25 +138,36 @@ class Lines:
         if message in self._reads:
             return Judgement(reads=True)
         parts = message.removesuffix(self._end).split(b";")
-        judgements = [self._judge(part) for part in parts if part.strip()]
-        refused = next((judgement for judgement in judgements if judgement.refused), None)
-        writes = next((judgement for judgement in judgements if not judgement.reads), None)
-        return refused or writes or Judgement(reads=True)
+        judgements = [self._judge(part) for part in parts]
+        for n, judgement in enumerate(judgements):
+            if not judgement.reads and b":" in b"".join(parts[:n]) and not parts[n].startswith((b":", b"*")):
+                return Judgement(refused=f"{parts[n][:60]!r} means something else after a header with a colon")
+        writes = [judgement for judgement in judgements if not judgement.reads]
+        return Judgement(
+            reads=not writes,
+            refused="; ".join(judgement.refused for judgement in writes if judgement.refused),
+            name="; ".join(judgement.name for judgement in writes),
+            values=[value for judgement in writes for value in judgement.values],
+        )
 
     def _judge(self, part: bytes) -> Judgement:
-        if part.rstrip().endswith(b"?") or part + self._end in self._reads:
+        if QUESTION.fullmatch(part) or part + self._end in self._reads:
             return Judgement(reads=True)
-        for command in self._commands:
-            if "exact" in command and part + self._end == bytes.fromhex(command["exact"]):
-                return Judgement(name=command["name"])
-            head, tail = command.get("head", "").encode(), command.get("tail", "").encode()
-            if head and part.startswith(head) and part.endswith(tail):
-                try:
-                    value = float(part[len(head) : len(part) - len(tail)])
-                except ValueError:
-                    continue
-                return self.limits.judge(command, value)
-        return Judgement(refused=f"{part[:60]!r} is no declared command")
+        judgement = _declared(
+            self._commands, (part + self._end).hex(), self.limits, lambda command: self._number(command, part)
+        )
+        if judgement.refused:
+            judgement.refused = f"{part[:60]!r}: {judgement.refused}"
+        return judgement
+
+    @staticmethod
+    def _number(command: Command, part: bytes) -> float | None:
+        """The value that `part` gives to a set-point, if it is a command for that one."""
+        head, tail = command.get("head", "").encode(), command.get("tail", "").encode()
+        number = part[len(head) : len(part) - len(tail)]
+        if not head or not part.startswith(head) or not part.endswith(tail) or not NUMBER.fullmatch(number):
+            return None
+        return float(number)
 
     def is_answered(self, message: bytes) -> bool:
         """Every message, or only questions, as the port is declared."""
@@ -150,14 +190,17 @@ class Rtu:
 
     def __init__(self, specification: PortSpecification) -> None:
         self._commands = specification["commands"]
+        ways = specification["ways"].values()
+        asked = [check["ask"] for way in ways for action in way["actions"] for check in action["seen"]]
+        self._units = {bytes.fromhex(frame)[0] for frame in (*asked, *specification["reads"])}
         self.limits = Limits()
 
     def take(self, buffer: bytearray) -> bytes | None:
         """A request: eight bytes for every function that we know; others when their checksum closes."""
-        if len(buffer) >= 8 and checksum(buffer[:6]) == buffer[6:8]:
-            return self._cut(buffer, 8)
-        if len(buffer) >= 4 and checksum(buffer[:-2]) == buffer[-2:]:
-            return self._cut(buffer, len(buffer))
+        if len(buffer) > 1:
+            size = 8 if buffer[1] in FUNCTIONS_OF_EIGHT else max(4, len(buffer))
+            if len(buffer) >= size and checksum(buffer[: size - 2]) == buffer[size - 2 : size]:
+                return self._cut(buffer, size)
         if len(buffer) > 260:
             buffer.clear()
         return None
@@ -181,17 +224,22 @@ class Rtu:
 
     def judge(self, message: bytes) -> Judgement:
         """Reading functions pass; writing one register or coil if that is declared."""
-        function = message[1]
-        if function in READ_FUNCTIONS and len(message) == 8:
+        if message[1] in READ_FUNCTIONS and len(message) == 8:
             return Judgement(reads=True)
-        for command in self._commands:
-            if command.get("exact") == message.hex():
-                return Judgement(name=command["name"])
-            if len(message) == 8 and command.get("function") == function:
-                address, counts = struct.unpack(">Hh" if command.get("signed") else ">HH", message[2:6])
-                if address == command["address"]:
-                    return self.limits.judge(command, counts / command["scale"])
-        return Judgement(refused=f"function {function} with {message[2:6].hex()} is no declared command")
+        judgement = _declared(
+            self._commands, message.hex(), self.limits, lambda command: self._number(command, message)
+        )
+        if judgement.refused:
+            judgement.refused = f"function {message[1]} with {message[2:6].hex()}: {judgement.refused}"
+        return judgement
+
+    def _number(self, command: Command, message: bytes) -> float | None:
+        """The value that a frame gives to a set-point, if it is a command for that one."""
+        ours = len(message) == 8 and message[0] in self._units and command.get("function") == message[1]
+        if not ours or command["address"] != int.from_bytes(message[2:4], "big"):
+            return None
+        (counts,) = struct.unpack(">h" if command.get("signed") else ">H", message[4:6])
+        return float(counts / command["scale"])
 
     def is_answered(self, message: bytes) -> bool:
         """Every request."""
@@ -227,6 +275,8 @@ def checksum(frame: bytes | bytearray) -> bytes:
 
 def holds(value: float, check: Check) -> bool:
     """Whether a number is what a check wants to see."""
+    if not math.isfinite(value):
+        return False
     if check["mask"]:
         value = int(value) & check["mask"]
     return check["low"] <= value <= check["high"]
