@@ -47,6 +47,8 @@ class Lease:
         self._socket: socket.socket | None = None
         self._received = b""
         self.tripped = ""
+        self.report: dict[str, str] = {}
+        """What became of every safe action when the lease ended."""
         self._echoed_at = 0.0
         self._armed = False
         self._n_beats = 0
@@ -233,8 +235,8 @@ class Lease:
         answer = self.ask("release") if not self.tripped else self._settled()
         if "refused" in answer:
             answer = self._settled()
-        report: dict[str, str] = answer["report"]
-        return report
+        self.report = answer["report"]
+        return self.report
 
     def leave(self) -> None:
         """Let go; a guard that has nothing to look after ends, one whose lease was not released trips."""

@@ -134,6 +134,8 @@ class Session:
         complaint = self._guarded(engine, recorded(plan, analyses), report, experiment, parameters, folder.name)
         truth = None
         try:
+            if self.lease is not None and tail.stop:
+                journal.note("guard", {"tripped": self.lease.tripped, "report": self.lease.report})
             truth = self._truth(journal, tail) if tail.stop else None
         except (JournalError, SimulatorEnded) as error:
             complaint = complaint or str(error)

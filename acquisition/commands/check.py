@@ -1,7 +1,5 @@
 """`megabar check`: preflight of a rig and an experiment, without changing anything."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +20,7 @@ def check(
     out: Out = Path("data"),
 ) -> int:
     """Check links, identities, limits, roles and disk; dry-run an experiment on its simulated rig."""
+    from ..disk import check_disk
     from ..experiments import check_roles, find
     from ..rig import load_rig
     from ..session import Session
@@ -51,11 +50,7 @@ def check(
     if chosen is None:
         return 0
     hours = chosen.expected_duration_s(parameters) / 3600
-    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    free, needed = shutil.disk_usage(existing).free, 2 * BYTES_PER_HOUR * hours
     print(f"time            about {hours:.1f} h")
-    print(f"disk            {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB asked for")
-    if free < needed:
-        print("megabar: too little disk space", file=sys.stderr)
-        return 1
+    check_disk(out, BYTES_PER_HOUR * hours)
+    print(f"disk            room for {BYTES_PER_HOUR * hours / 1e9:.1f} GB, twice")
     return 0

@@ -100,6 +100,8 @@ def _execute(
     ):
         for derivation in derivations:
             derivation.prepare()
+        if not session.clock.simulated:  # a rehearsal is over before anybody could look
+            derivations[0].follow(folder, folder / f"{experiment.name}.live.nxs")
         interrupts.check()
         return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
 

@@ -136,7 +136,7 @@ class Bench:
 
     def start(self, name: str, *, before: Sequence[str] = (), **settings: Any) -> "Engine":
         """Run the irradiation for ten minutes unless something ends it."""
-        chosen = {"duration_s": 600, "settle_s": 0, "poll_s": 0.2, "current_percent": 20, "ramp_percent_per_s": 4}
+        chosen = {"duration_s": 600, "settle_s": 0, "poll_s": 0.2, "current_percent": 4, "ramp_percent_per_s": 4}
         chosen |= settings
         if self.guard_pids() or any(self.folder.glob("home/guards/*/guard.latch")):
             self.acknowledge()
@@ -232,7 +232,7 @@ class Engine:
 
     def until_on(self) -> None:
         """Wait until the laser emits with current: the hold has begun."""
-        self._until(lambda: any(b"SDC 20.0" in message.data for message in self.bench.trace(self.began)))
+        self._until(lambda: any(b"SDC 4.0" in message.data for message in self.bench.trace(self.began)))
 
     def _until(self, so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -260,7 +260,7 @@ class Engine:
 
     def engine_pids(self) -> list[int]:
         """The process that runs the plan, where it is not the one that was started."""
-        return [pid for pid in pids_of(f"--out={self.out}") if "python" in Path(f"/proc/{pid}/exe").readlink().name]
+        return [pid for pid in pids_of(str(self.out)) if "python" in Path(f"/proc/{pid}/exe").readlink().name]
 
     def report(self) -> dict[str, str]:
         """What became of the safe actions of the last trip, once it is over."""
