@@ -352,8 +352,9 @@ class Line:
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        else:
+        elif self._descriptor >= 0:
             os.close(self._descriptor)
+        self._descriptor = -1
 
 
 class Engine:
