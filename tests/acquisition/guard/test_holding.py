@@ -208,6 +208,4 @@ def test_guard_without_an_engine_leaves_once_all_is_safe(laser, guard) -> None:
     assert guard.keeper.poll() is None
     laser.stuck = False
     assert guard.keeper.wait(5) == 0
-    assert json.loads(Path(guard.specification["log"]).read_text(encoding="utf-8").splitlines()[-1])["what"].startswith(
-        "no"
-    )
+    assert guard.log()[-1]["what"] == "no engine comes any more"
