@@ -26,7 +26,7 @@ def explore(laser, guard, n_runs, n_steps, *, guarded=True):
     way = {"actions": [laser.off(within_s=0.2)], "otherwise": "", "grace_s": 0.0}
     port = laser.port(watch=[output, reading], ways={"off": way})
     guard = guard(ports={"laser": port}, lease_s=LEASE_S if guarded else 1e9, dwell_max_s=1e9)
-    n = {"runs": 0, "steps": 0, "trips": 0, "arms": 0}
+    n = {"runs": 0, "steps": 0, "trips": 0, "arms": 0, "on": 0}
 
     class Events(RuleBasedStateMachine):
         def __init__(self):
@@ -50,17 +50,28 @@ def explore(laser, guard, n_runs, n_steps, *, guarded=True):
             except OSError:
                 self.line = None
 
-        @precondition(lambda self: self.engine is not None and not self.armed)
-        @rule()
-        def arm(self):
+        @rule(on=st.booleans(), acknowledged=st.booleans())
+        def arm(self, on, acknowledged):
+            if self.armed:
+                return
+            if self.line is not None:
+                self.line.close()
+                self.line = None
+            if acknowledged:
+                self.acknowledge()
             state = self.engine.ask("status")
             answer = self.engine.ask("arm", run="run", dwell_s=1e9)
             if "armed" in answer:
                 assert not state["latched"]
                 n["arms"] += 1
+                self.engine.tripped = ""
                 self.armed = self.beats = True
                 self.engine._still.clear()
                 self.engine.beat_on(1e9)
+                if on:
+                    self.switch_on()
+                    with laser.changed:
+                        n["on"] += laser.changed.wait_for(lambda: laser.on, 0.05)
 
         @precondition(lambda self: self.beats)
         @rule()
@@ -68,16 +79,15 @@ def explore(laser, guard, n_runs, n_steps, *, guarded=True):
             self.engine.stop_beating()
             self.beats = False
 
-        @rule()
-        def close(self):
+        @precondition(lambda self: self.armed)
+        @rule(kill=st.sampled_from([False, False, True]))
+        def end(self, kill):
+            if kill:
+                os.kill(guard.pid, signal.SIGKILL)
+                assert self.engine.hung_up()
+            n["trips"] += 1
             self.engine.close()
             self.engine, self.line, self.armed, self.beats = guard.reached(), None, False, False
-
-        @rule()
-        def kill_the_guard(self):
-            os.kill(guard.pid, signal.SIGKILL)
-            assert self.engine.hung_up()
-            self.close()
 
         @rule()
         def switch_on(self):
@@ -141,7 +151,7 @@ def explore(laser, guard, n_runs, n_steps, *, guarded=True):
 
 
 def test_an_output_that_is_on_has_a_live_lease(laser, guard) -> None:
-    explore(laser, guard, 25, 20)
+    explore(laser, guard, 120, 20)
 
 
 @pytest.mark.soak
