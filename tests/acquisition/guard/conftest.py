@@ -327,6 +327,8 @@ class Line:
         if not select.select([self._descriptor], [], [], within_s)[0]:
             return b""
         try:
+            if self._socket is not None:
+                return self._socket.recv(65536, socket.MSG_DONTWAIT)  # another thread may have taken it
             return os.read(self._descriptor, 65536)
         except OSError:
             return b""

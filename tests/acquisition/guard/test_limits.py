@@ -89,7 +89,7 @@ def test_frame_that_is_not_declared_is_answered_by_an_exception(slave, guard, na
 
 def random_bytes_through(laser, guard, n):
     """Send random bytes; every message that comes out is a question, or declared."""
-    engine = guard(ports={"laser": laser.port(reply_s=0.01)}).engine().arm()
+    engine = guard(ports={"laser": laser.port(reply_s=0.01)}, lease_s=5.0).engine().arm()
     line = engine.line("laser")
     tokens = [b"VOLT ", b"OUTP ON", b"OUTP OFF", b"E1?", b";", b"\n", b"?", b"41", b"12", b"\r", b"BOOM"]
     text = st.lists(st.one_of(st.sampled_from(tokens), st.binary(max_size=8)), max_size=10).map(b"".join)

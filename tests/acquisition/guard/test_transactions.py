@@ -48,10 +48,10 @@ def test_without_a_lock_answers_are_mixed(laser, direct) -> None:
     line, wrong = direct(laser), []
 
     def ask(thread):
-        for i in range(200):
+        for i in range(20):
             question = f"E{thread}{i:03}?"
             line.send(f"{question}\n".encode())
-            if line.receive(0.2) != f"{thread}{i:03}\n".encode():
+            if line.receive(0.05) != f"{thread}{i:03}\n".encode():
                 wrong.append(question)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
@@ -149,3 +149,16 @@ def test_mute_instrument_gets_no_more_questions_of_the_engine(laser, guard) -> N
     assert line.ask("E9?") == "9"
     assert laser.lines.count("E0?") == 1
     assert {"E1?", "E2?"}.isdisjoint(laser.lines)
+
+
+def test_mute_instrument_still_gets_what_makes_it_safe(laser, guard) -> None:
+    line = guard(laser).engine().arm().line("laser")
+    line.send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+    laser.awake.clear()
+    assert line.ask("E0?", 0.15) == ""
+    line.send(b"OUTP ON\nOUTP OFF\n")
+    laser.wait(lambda: laser.times(b"OUTP OFF"), 1.0)
+    laser.awake.set()
+    laser.wait(lambda: not laser.on)
+    assert laser.lines.count("OUTP ON") == 1
