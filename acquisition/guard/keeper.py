@@ -34,7 +34,7 @@ def keep(specification: Specification) -> int:
                 os.kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    restarted = False
+    restarted = has_lived = False
     while True:
         life, alive = os.pipe()
         os.set_blocking(alive, False)
@@ -43,10 +43,10 @@ def keep(specification: Specification) -> int:
             os.close(life)
             _guard(specification, alive, restarted)
         os.close(alive)
-        has_lived = _until_silent(life, child)
+        has_lived |= _until_silent(life, child)
         os.close(life)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code in (LEFT, ANOTHER) or not has_lived:
+        if code in (LEFT, ANOTHER) or (code > 0 and not has_lived):
             return code
         restarted = True
 

@@ -139,7 +139,8 @@ class Guard:
         try:
             if not why:
                 await asyncio.gather(*(port.ensure_open() for port in self._ports.values()))
-                why = self._why_not(message)
+                seen = await asyncio.gather(*(self._look(name, check) for name, check in self._checks()))
+                why = self._why_not(message) or "; ".join(filter(None, seen))
             process = -1 if why else os.pidfd_open(pid)
         except (OSError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"
@@ -250,17 +251,23 @@ class Guard:
 
     async def _watch(self, name: str, check: Watched) -> None:
         """Keep a reading fresh; the lease is lost when it is not as it should be."""
-        what = f"{name}.{check['name']}"
         while True:
             await asyncio.sleep(check["every_s"])
-            if self._is_making_safe():
-                continue
-            with contextlib.suppress(OSError, ValueError, TimeoutError):
-                value = await self._ports[name].ask(check)
-                self._values[what] = now(), value
-                self._log.sample(what, value)
-                if self.armed and self._matters(check) and not holds(value, check):
-                    self.trip(f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}")
+            if not self._is_making_safe() and (why := await self._look(name, check)):
+                self.trip(why)
+
+    async def _look(self, name: str, check: Watched) -> str:
+        """Read; what is wrong with it, as far as that matters now."""
+        what = f"{name}.{check['name']}"
+        try:
+            value = await self._ports[name].ask(check)
+        except (OSError, ValueError, TimeoutError):
+            return ""  # it goes stale
+        self._values[what] = now(), value
+        self._log.sample(what, value)
+        if holds(value, check) or not self._matters(check):
+            return ""
+        return f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
 
     def _stale(self, moment: float) -> str:
         for name, check in self._checks():

@@ -225,18 +225,19 @@ class StreamPort:
     def _next(self) -> None:
         """Pass the engine's next message on, if it may pass and nobody is waiting for an answer."""
         while not self._turn and self._requests:
-            if self._in_doubt:
+            came, message = self._requests[0]
+            makes_safe = message in self._safe
+            if self._in_doubt and not makes_safe:
                 self._turn = "guard"
                 self._start(self._clear_up())
                 return
-            came, message = self._requests.popleft()
+            self._requests.popleft()
             patience_s = came + self.specification["reply_s"] - now()
             answered = self._words.is_answered(message)
-            if answered and patience_s <= 0:
+            if answered and patience_s <= 0 and not makes_safe:
                 continue  # who asked has given up; the answer would be taken for that to the next question
             judgement = self._words.judge(message)
             why = judgement.refused
-            makes_safe = message in self._safe
             if not why and not judgement.reads and not self._armed:
                 why = "no engine holds the lease"
             elif not why and not judgement.reads and not makes_safe:
@@ -359,12 +360,16 @@ class StreamPort:
             raise Abandoned("the lease was lost")
 
     async def _clear_up(self) -> None:
-        """Before the engine asks again: forget what may still come; an instrument that is mute gets no question."""
+        """Before the engine speaks again: forget what may still come; while the instrument is mute all but what makes
+        safe is dropped.
+        """
         epoch = self._epoch
         try:
             await self._barrier()
         except (OSError, TimeoutError):
-            self._requests.clear()
+            safe = [request for request in self._requests if request[1] in self._safe]
+            self._log.write("dropped", port=self.name, n=len(self._requests) - len(safe), why="it does not answer")
+            self._requests = collections.deque(safe)
         finally:
             if self._epoch == epoch:
                 self._give_back()

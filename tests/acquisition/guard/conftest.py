@@ -327,6 +327,8 @@ class Line:
         if not select.select([self._descriptor], [], [], within_s)[0]:
             return b""
         try:
+            if self._socket is not None:
+                return self._socket.recv(65536, socket.MSG_DONTWAIT)  # another thread may have taken it
             return os.read(self._descriptor, 65536)
         except OSError:
             return b""
@@ -352,8 +354,9 @@ class Line:
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        else:
+        elif self._descriptor >= 0:
             os.close(self._descriptor)
+        self._descriptor = -1
 
 
 class Engine:

@@ -222,6 +222,20 @@ def test_guard_killed(laser, guard) -> None:
     assert max(times) < 0.1
 
 
+def test_guards_killed_before_they_have_shown_any_life(laser, guard) -> None:
+    guard = guard(laser)
+    guard.engine().arm().line("laser").send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+    killed = set()
+    while len(killed) < 10:
+        with contextlib.suppress(IndexError, ProcessLookupError):
+            if (pid := guard.pid) not in killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+    assert guard.reached().settled()["report"] == {"laser: output off": "CONFIRMED"}
+    assert not laser.on
+
+
 def test_guard_stopped(laser, guard) -> None:
     guard = guard(laser)
     guard.engine().arm().line("laser").send(b"OUTP ON\n")
