@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import errno
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from .specification import Action, Check, PortSpecification
 from .wire import Wire, connect, open_serial, owner_of_peer
 from .words import Lines, Rtu, Words, holds
 
+PSEUDO_TERMINALS = "/dev/pts/"
 SILENCE_S = 0.02
 """A line that has said nothing for so long has said what it had to say."""
 AGAIN_S = 0.02
@@ -101,6 +103,7 @@ class StreamPort:
         self._log, self._lost, self._obstacle = log, lost, obstacle
         self._words: Words = Rtu(specification) if specification["kind"] == "rtu" else Lines(specification)
         self._half_duplex = specification["kind"] == "rtu"
+        self._was_open = False
         self._instrument: Wire | None = None
         self._engine: Wire | None = None
         self._far_end = -1
@@ -148,8 +151,11 @@ class StreamPort:
             if kind == "tcp":
                 connection = await connect(where, number)
                 self._instrument = Wire(connection.fileno(), self._from_instrument, self._instrument_lost, connection)
+            elif self._was_open and where.startswith(PSEUDO_TERMINALS):
+                raise OSError(errno.ENODEV, f"{where} was lost, and its number may be another's by now")
             else:
                 self._instrument = Wire(open_serial(where, number), self._from_instrument, self._instrument_lost)
+            self._was_open = True
 
     def open_to_engine(self) -> None:
         """The lease is held: commands pass."""

@@ -489,6 +489,7 @@ class Guard:
             "dwell_max_s": 7200.0,
             "orphan_s": 0.0,
             "rehearsal": False,
+            "version": "the only one",
             "ports": ports,
         } | changes
         self.path = self.specification["socket"]
