@@ -85,7 +85,26 @@ def test_one_that_hangs_keeps_no_other_waiting(four, guard, hung) -> None:
         assert not four[hung].on
 
 
-def test_one_whose_host_takes_no_bytes_is_confirmed_when_it_is_back(laser, guard) -> None:
+@pytest.mark.parametrize("n_hung", [0, 1, 2, 3])
+def test_each_that_hangs_on_a_half_duplex_line_costs_the_next_stage_50_ms(slave, source, guard, n_hung) -> None:
+    gates, laser = [slave(f"gate{stage}") for stage in range(3)], source("laser")
+    ports = {gate.name: gate.port(stage=stage) for stage, gate in enumerate(gates)}
+    engine = guard(ports=ports | {"laser": laser.port(stage=3)}).engine().arm()
+    switch_on(engine, laser)
+    for gate in gates[:n_hung]:
+        gate.awake.clear()
+    begun = time.monotonic()
+    report = trip(engine)
+    assert [report[f"gate{n}: open"] for n in range(3)] == ["UNCONFIRMED"] * n_hung + ["CONFIRMED"] * (3 - n_hung)
+    started = laser.times(OFF)[0] - begun
+    print(f"{n_hung} hang: the last stage started after {1e3 * started:.0f} ms")
+    assert 0.05 * n_hung <= started < 0.05 * n_hung + 0.1
+    for gate in gates[:n_hung]:
+        gate.awake.set()
+        engine.settled(**{f"{gate.name}: open": "CONFIRMED"})
+
+
+def test_one_that_answers_too_late_is_confirmed_when_it_is_in_time_again(laser, guard) -> None:
     engine = guard(laser).engine().arm()
     switch_on(engine, laser)
     laser.delay = lambda message: 0.3
