@@ -144,7 +144,7 @@ class Session:
             uid=tail.uid,
             experiment=experiment.name,
             exit_status=(status := tail.stop.get("exit_status", "fail")),
-            reason="" if status == "success" else _reason(tail.stop.get("reason", ""), complaint),
+            reason="" if status == "success" else self._reason(tail.stop.get("reason", "") or complaint),
             folder=folder,
             results=_scalars(tail.results),
             truth=truth,
@@ -152,6 +152,11 @@ class Session:
             warnings=_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
             window=_window(tail.results),
         )
+
+    def _reason(self, told: str) -> str:
+        """Why a run did not end well: what the guard says of it first, where it has tripped."""
+        tripped = "" if self.lease is None else self.lease.tripped
+        return told if tripped in told else f"{tripped}; {told}"
 
     def check_setpoints(self, experiment: Experiment, parameters: Parameters) -> None:
         """Every set-point of a plan against the limits of its device, without moving. Raises InputError."""
@@ -249,7 +254,7 @@ class Session:
             report.lines.append(f"UNCONFIRMED by the guard: {error}")
         else:
             report.lines += [f"{result} by the guard: {step}" for step, result in steps.items()]
-        return self.lease.tripped or complaint
+        return complaint
 
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport, *, dwell_s: float = 0.0) -> str:
         """Run a plan to its end; returns why it did not end well."""
@@ -280,11 +285,6 @@ class Session:
         journal.append_truth({**truth, "epoch": epoch, "window": window})
         values: dict[str, float] = truth["values"]
         return {name: values[name] for name in _scalars(tail.results) if name in values}
-
-
-def _reason(told: str, complaint: str) -> str:
-    """Why a run did not end well: what its stop document tells, and what the guard, or nobody else, says of it."""
-    return told if complaint in told else f"{complaint}; {told}" if told else complaint
 
 
 class _Analyses:

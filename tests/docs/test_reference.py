@@ -87,7 +87,12 @@ def usages() -> list[tuple[str, str]]:
 def test_every_command_line_that_is_shown_exists(where: str, use: str) -> None:
     name, _, rest = use.partition(" ")
     assert name in COMMANDS, f"{where}: megabar {use}"
-    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    command = COMMANDS[name]
+    if hasattr(command, "commands"):
+        inner, _, rest = rest.partition(" ")
+        assert inner in command.commands, f"{where}: megabar {use}"
+        command = command.commands[inner]
+    options = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z]+", rest)) <= options, f"{where}: megabar {use}"
     for setting in re.findall(r"--set ([a-z]\w*(?:\.\w+)?)=", rest):
         assert setting in known_settings(name, rest), f"{where}: --set {setting}"
