@@ -149,7 +149,10 @@ class Session:
             results=_scalars(tail.results),
             truth=truth,
             safety="\n".join(report.lines),
-            warnings=_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
+            warnings=[
+                *(f"go and look: {line}" for line in report.lines if line.startswith("UNCONFIRMED")),
+                *_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
+            ],
             window=_window(tail.results),
         )
 

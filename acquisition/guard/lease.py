@@ -357,6 +357,9 @@ class Guard:
             self._log.around()
             await asyncio.wait([kept], timeout=1.0)
         await played
+        if UNCONFIRMED in self._sequence.report.values() and not self.latched:  # whoever ends a run so has to look
+            self.latched = f"{why}, and not everything was seen to be safe"
+            await asyncio.to_thread(_write, self._specification["latch"], self.latched)
         for port in self._ports.values():
             port.leave()
         self._log.write("made safe", why=why, after_s=now() - begun, report=self._sequence.report)

@@ -14,8 +14,8 @@ import pytest
 from megabar.acquisition.rig import shipped
 from megabar.acquisition.run import read_run
 
-FACTOR = 240
-"""A few hours in half a minute; the guard and its lease live in real time."""
+FACTOR = 120
+"""A few hours in less than a minute; the guard and its lease live in real time."""
 SHORT = {
     "load_mn": 0.2,
     "load_rate_mn_per_h": 2,

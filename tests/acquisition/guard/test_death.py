@@ -353,6 +353,20 @@ def test_second_engine_is_taken_when_the_first_has_released(laser, guard) -> Non
     second.arm()
 
 
+def test_second_engine_is_refused_when_the_first_has_left_something_on(laser, guard) -> None:
+    guard = guard(laser)
+    first, second = guard.engine().arm(), guard.engine()
+    first.line("laser").send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+    laser.stuck = True
+    assert first.ask("release")["report"] == {"laser: output off": "UNCONFIRMED"}
+    assert "not everything was seen to be safe" in second.ask("arm", run="another", dwell_s=1.0)["refused"]
+    laser.stuck = False
+    second.settled(**{"laser: output off": "CONFIRMED"})
+    second.ask("ack", who="a person")
+    second.arm()
+
+
 def test_second_engine_waits_until_the_run_of_the_first_is_made_safe(laser, guard) -> None:
     guard = guard(laser)
     first, second = guard.engine().arm(), guard.engine()
