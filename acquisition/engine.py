@@ -96,7 +96,7 @@ def _leave_terminal() -> None:
                 os.dup2(nowhere.fileno(), descriptor)
 
 
-class Progress:
+class MessageCounter:
     """Counts the messages of a plan: a plan that makes none hangs."""
 
     def __init__(self) -> None:

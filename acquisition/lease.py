@@ -30,6 +30,8 @@ ORPHAN_S = 60.0
 """A guard that was started for one run stays for so long after it, once all is safe."""
 REHEARSAL_S = 5.0
 """The same where the instruments are simulated and end with this process."""
+LOG, LATCH = "guard.log", "guard.latch"
+"""What the guard writes down, and the file that is there while a trip has not been acknowledged."""
 PATH_LIMIT = 100
 """A Unix socket's path is short."""
 
@@ -80,8 +82,8 @@ class Lease:
         specification = {
             "rig": rig,
             "socket": self.socket_path,
-            "log": str(folder / "guard.log"),
-            "latch": str(folder / "guard.latch"),
+            "log": str(folder / LOG),
+            "latch": str(folder / LATCH),
             "lease_s": LEASE_S,
             "dwell_max_s": LONGEST_DWELL_S,
             "orphan_s": REHEARSAL_S if rehearsal else ORPHAN_S,
@@ -237,6 +239,32 @@ class Lease:
             answer = self._settled()
         self.report = answer["report"]
         return self.report
+
+    def state(self) -> dict[str, Any]:
+        """What the guard says of itself; where none runs, what it has left behind."""
+        try:
+            return {"running": True, **self.ask("status")}
+        except GuardLost:
+            latch = self.folder / LATCH
+            latched = latch.read_text(encoding="utf-8") if latch.exists() else ""
+            return {"running": False, "armed": False, "run": "", "latched": latched, "report": {}, "held_s": {}}
+
+    def acknowledge(self, who: str, *, even_unconfirmed: bool = False) -> dict[str, Any]:
+        """End a trip; the answer has `refused` where that is not possible.
+
+        Where no guard runs it had confirmed everything, or it would have stayed: then its latch is taken away.
+        """
+        try:
+            return self.ask("ack", who=who, even_unconfirmed=even_unconfirmed)
+        except GuardLost:
+            latch = self.folder / LATCH
+            if not latch.exists():
+                return {"refused": "there is no trip to acknowledge"}
+            line = {"what": "acknowledged", "wall": time.time(), "who": who, "of": latch.read_text(encoding="utf-8")}
+            with (self.folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            latch.unlink()
+            return {}
 
     def leave(self) -> None:
         """Let go; a guard that has nothing to look after ends, one whose lease was not released trips."""

@@ -20,7 +20,7 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import SafetyReport, made_safe
 from .clock import RealClock
-from .engine import Isolated, Observer, Progress, aborts, make_engine
+from .engine import Isolated, MessageCounter, Observer, aborts, make_engine
 from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
 from .guarded import guarded_ports
@@ -191,8 +191,7 @@ class Session:
             key = device_class.link_type.key(address, name)
             if key not in self._links:
                 link = device_class.link_type(key, address, self.clock, **device_class.link_options)
-                if isinstance(self.clock, RealClock):
-                    link.timeout_s *= self.clock.factor  # the wire itself is no faster than in life
+                link.timeout_s *= self._factor  # the wire itself is no faster than in life
                 self._links[key] = link
             device = device_class(name=name, link=self._links[key], address=address, **entry.options)
             device.tighten(entry.limits)
@@ -202,10 +201,14 @@ class Session:
             raise InputError(f"{where}: {error}") from error
         return device
 
+    @property
+    def _factor(self) -> float:
+        """How many times as fast as life the instruments run, where their time follows the wall clock."""
+        return self.clock.factor if isinstance(self.clock, RealClock) else 1.0
+
     def _guard(self, folder: Path) -> None:
         """Put the guard into the lines of the instruments that are marked hazardous. Raises InputError."""
-        factor = self.clock.factor if isinstance(self.clock, RealClock) else 1.0
-        ports = guarded_ports(self.rig, self.devices, factor=factor)
+        ports = guarded_ports(self.rig, self.devices, factor=self._factor)
         if not ports:
             return
         try:
@@ -246,8 +249,7 @@ class Session:
         """Run a plan to its end with the guard's lease, where there is a guard; returns why it did not end well."""
         if self.lease is None:
             return self._execute(engine, plan, report)
-        factor = self.clock.factor if isinstance(self.clock, RealClock) else 1.0
-        dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / factor)
+        dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
         self.lease.arm(run, dwell_s)
         try:
             complaint = self._execute(engine, plan, report, dwell_s=dwell_s)
@@ -264,9 +266,9 @@ class Session:
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
         with aborts(engine, self.clock, report) as aborting, np.printoptions(threshold=0, edgeitems=0):
             if self.lease is not None:
-                progress = Progress()
-                engine.msg_hook = progress  # type: ignore[assignment]  # bluesky declares None
-                self.lease.beat_with(engine.loop, progress.count, dwell_s, aborting.fail)
+                counter = MessageCounter()
+                engine.msg_hook = counter  # type: ignore[assignment]  # bluesky declares None
+                self.lease.beat_with(engine.loop, counter.count, dwell_s, aborting.fail)
             try:
                 engine(plan)
             except RunEngineInterrupted:

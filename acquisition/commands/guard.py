@@ -2,8 +2,6 @@
 
 import json
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +20,7 @@ RigFile = Annotated[str, typer.Argument(metavar="RIG", help="Name of a shipped r
 def status(rig: RigFile, as_json: Json = False) -> int:
     """Say whether it is armed, why it has tripped, and what became of each safe action."""
     lease = _lease(rig)
-    state = _state(lease)
+    state = lease.state()
     lease.close()
     if as_json:
         print(json.dumps(state))
@@ -40,15 +38,10 @@ def acknowledge(
     ] = False,
 ) -> int:
     """End a trip, on the word of the named person who has looked at the apparatus."""
-    from ..lease import GuardLost
-
     if not name.strip():
         raise InputError("--name: a trip is acknowledged by a person: a name is needed")
     lease = _lease(rig)
-    try:
-        answer = lease.ask("ack", who=name, even_unconfirmed=even_unconfirmed)
-    except GuardLost:
-        answer = _acknowledge_alone(lease.folder, name)
+    answer = lease.acknowledge(name, even_unconfirmed=even_unconfirmed)
     lease.close()
     if "refused" in answer:
         raise InputError(f"{rig}: {answer['refused']}; megabar guard status {rig} says more")
@@ -62,30 +55,6 @@ def _lease(rig: str) -> "Lease":
     from ..rig import load_rig
 
     return Lease(guard_folder(load_rig(rig)))
-
-
-def _state(lease: "Lease") -> dict[str, Any]:
-    """What the guard says; where none runs, what it has left behind."""
-    from ..lease import GuardLost
-
-    try:
-        return {"running": True, **lease.ask("status")}
-    except GuardLost:
-        latch = lease.folder / "guard.latch"
-        latched = latch.read_text(encoding="utf-8") if latch.exists() else ""
-        return {"running": False, "armed": False, "run": "", "latched": latched, "report": {}, "held_s": {}}
-
-
-def _acknowledge_alone(folder: Path, name: str) -> dict[str, Any]:
-    """No guard runs: it had confirmed everything, or it would have stayed."""
-    latch = folder / "guard.latch"
-    if not latch.exists():
-        return {"refused": "there is no trip to acknowledge"}
-    line = {"what": "acknowledged", "wall": time.time(), "who": name, "of": latch.read_text(encoding="utf-8")}
-    with (folder / "guard.log").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
-    latch.unlink()
-    return {}
 
 
 def _tell(state: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .circuit import Circuit
 from .log import Log
-from .port import AGAIN_S, LATER_S, NotSeen
+from .port import NotSeen, until_seen
 from .specification import Action, Check, PortSpecification
 from .words import holds
 
@@ -74,23 +74,17 @@ class EpicsPort:
 
     async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
         """Put, and put again until it is seen to have worked."""
-        told, wait_s = "", AGAIN_S
-        while True:
-            try:
-                await self.ensure_open()
-                for message in action["send"]:
-                    await self._opened().put(*message)
-                sent.set()
-                for check in action["seen"]:
-                    if not holds(value := await self.ask(check), check):
-                        raise NotSeen(f"{check['name']} is {value:g}")
-                return
-            except Exception as error:  # whatever it is: nothing ends the attempts but their time
-                if (reason := f"{type(error).__name__} {error}"[:120]) != told:
-                    self._log.write("again", port=self.name, action=action["name"], why=reason)
-                told = reason
-            await asyncio.sleep(wait_s)
-            wait_s = min(1.1 * wait_s, LATER_S)
+
+        async def attempt() -> None:
+            await self.ensure_open()
+            for message in action["send"]:
+                await self._opened().put(*message)
+            sent.set()
+            for check in action["seen"]:
+                if not holds(value := await self.ask(check), check):
+                    raise NotSeen(f"{check['name']} is {value:g}")
+
+        await until_seen(attempt, lambda why: self._log.write("again", port=self.name, action=action["name"], why=why))
 
     def _opened(self) -> Circuit:
         if self._circuit is None:

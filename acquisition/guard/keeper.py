@@ -10,7 +10,7 @@ import signal
 import traceback
 from typing import NoReturn
 
-from .lease import Guard
+from .guard import Guard
 from .specification import Specification
 
 SILENT_S = 1.0

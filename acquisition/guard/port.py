@@ -84,6 +84,21 @@ class Abandoned(OSError):
     """The lease was lost in the middle of a question of ours."""
 
 
+async def until_seen(attempt: Callable[[], Awaitable[None]], tell: Callable[[str], None]) -> None:
+    """Attempt it until it does not raise, more and more slowly; each new reason why it did is told once."""
+    told, wait_s = "", AGAIN_S
+    while True:
+        try:
+            await attempt()
+            return
+        except Exception as error:  # whatever it is: nothing ends the attempts but their time
+            if (why := f"{type(error).__name__} {error}"[:120]) != told:
+                tell(why)
+            told = why
+        await asyncio.sleep(wait_s)
+        wait_s = min(1.1 * wait_s, LATER_S)
+
+
 class StreamPort:
     """An instrument on a socket or a serial line, with one engine in front of it.
 
@@ -401,20 +416,14 @@ class StreamPort:
 
     async def bring_about(self, action: Action, sent: asyncio.Event) -> None:
         """Send an action at once, then again until it is seen twice to have worked."""
-        told, wait_s = "", AGAIN_S
-        while True:
-            try:
-                if self._playing:
-                    await self._at_once(action, sent)
-                else:
-                    await self._own(lambda: self._attempt(action, sent), self._epoch, cleared=False)
-                return
-            except Exception as error:  # whatever it is: nothing ends the attempts but their time
-                if (reason := f"{type(error).__name__} {error}"[:120]) != told:
-                    self._log.write("again", port=self.name, action=action["name"], why=reason)
-                told = reason
-            await asyncio.sleep(wait_s)
-            wait_s = min(1.1 * wait_s, LATER_S)
+
+        async def attempt() -> None:
+            if self._playing:
+                await self._at_once(action, sent)
+            else:
+                await self._own(lambda: self._attempt(action, sent), self._epoch, cleared=False)
+
+        await until_seen(attempt, lambda why: self._log.write("again", port=self.name, action=action["name"], why=why))
 
     async def _at_once(self, action: Action, sent: asyncio.Event) -> None:
         """The lease has just been lost, so that the turn is ours; all may be over before this is."""

@@ -34,6 +34,14 @@ def seeds(quick: int, full: int) -> list[object]:
     return [*range(quick), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(quick, full))]
 
 
+def holding(bench: Any, name: str, seed: int) -> Any:
+    """A run that is somewhere in its hold, the laser on."""
+    engine = bench.start(name)
+    engine.until_on()
+    somewhere_in_the_hold(seed)
+    return engine
+
+
 def somewhere_in_the_hold(seed: int) -> None:
     time.sleep(random.Random(seed).uniform(0.0, 0.6))
 
@@ -48,9 +56,7 @@ def check_safe(bench: Any, engine: Any, moment: float, limit_s: float) -> float:
 
 @pytest.mark.parametrize("seed", seeds(20, 200))
 def test_sigkill_at_a_random_instant(bench: Any, measured: Any, seed: int) -> None:
-    engine = bench.start(f"kill-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"kill-{seed}", seed)
     moment = engine.signal(signal.SIGKILL)
     safe_s = check_safe(bench, engine, moment, KILLED_S)
     engine.process.wait()
@@ -75,9 +81,7 @@ def test_without_a_guard_the_laser_stays_on(unguarded: Any) -> None:
 @pytest.mark.parametrize("seed", seeds(3, 50))
 def test_a_stopped_engine(bench: Any, measured: Any, seed: int) -> None:
     """And once it is woken, not a byte of it reaches an instrument."""
-    engine = bench.start(f"stop-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"stop-{seed}", seed)
     moment = engine.signal(signal.SIGSTOP)
     safe_s = check_safe(bench, engine, moment, STOPPED_S)
     woken = engine.signal(signal.SIGCONT)
@@ -91,9 +95,7 @@ def test_a_stopped_engine(bench: Any, measured: Any, seed: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("seed", seeds(2, 25))
 def test_told_to_end(bench: Any, measured: Any, number: signal.Signals, seed: int) -> None:
-    engine = bench.start(f"{number.name}-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"{number.name}-{seed}", seed)
     moment = engine.signal(number)
     emission_s, gate_s = bench.safe_after(moment)
     ended = engine.ended()
@@ -108,9 +110,7 @@ def test_told_to_end(bench: Any, measured: Any, number: signal.Signals, seed: in
 @pytest.mark.parametrize("gap_s", [0.0, 0.005, 0.02, 0.05, 0.2, 0.5])
 @pytest.mark.parametrize("seed", seeds(1, 100))
 def test_a_burst_of_interrupts_is_one_abort(bench: Any, measured: Any, gap_s: float, seed: int) -> None:
-    engine = bench.start(f"burst-{gap_s}-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"burst-{gap_s}-{seed}", seed)
     moment = engine.signal(signal.SIGINT)
     for _ in range(2):
         time.sleep(gap_s)
@@ -149,9 +149,7 @@ def test_sigkill_beside_four_busy_loops_and_a_child_with_every_descriptor(
 @pytest.mark.parametrize("seed", seeds(3, 50))
 def test_the_guard_is_killed(bench: Any, measured: Any, seed: int) -> None:
     """Its keeper's next one makes safe; the engine ends as failed, and cannot arm it again."""
-    engine = bench.start(f"guard-killed-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"guard-killed-{seed}", seed)
     moment = time.monotonic()
     os.kill(bench.guard_pids()[-1], signal.SIGKILL)
     safe_s = check_safe(bench, engine, moment, KILLED_S)
@@ -164,9 +162,7 @@ def test_the_guard_is_killed(bench: Any, measured: Any, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", seeds(1, 20))
 def test_the_guard_hangs(bench: Any, measured: Any, seed: int) -> None:
-    engine = bench.start(f"guard-stopped-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"guard-stopped-{seed}", seed)
     moment = time.monotonic()
     os.kill(bench.guard_pids()[-1], signal.SIGSTOP)
     safe_s = check_safe(bench, engine, moment, STOPPED_S)
@@ -178,9 +174,7 @@ def test_the_guard_hangs(bench: Any, measured: Any, seed: int) -> None:
 @pytest.mark.parametrize("seed", seeds(2, 20))
 def test_engine_guard_and_keeper_are_killed(bench: Any, measured: Any, seed: int) -> None:
     """Nobody is left who could say anything: the relay drops out by itself."""
-    engine = bench.start(f"all-{seed}")
-    engine.until_on()
-    somewhere_in_the_hold(seed)
+    engine = holding(bench, f"all-{seed}", seed)
     moment = time.monotonic()
     for pid in (*bench.guard_pids(), engine.pid):
         os.kill(pid, signal.SIGKILL)
@@ -189,6 +183,22 @@ def test_engine_guard_and_keeper_are_killed(bench: Any, measured: Any, seed: int
     opened_s = bench.gate_opened_after(moment)
     assert opened_s <= 1.05 + 0.1 * (SLACK - 1.0), opened_s
     measured(10, "engine, guard and keeper killed", "the relay drops <= 1.05 s", 1e3 * opened_s)
+
+
+def test_nothing_is_armed_before_a_person_has_acknowledged_the_trip(bench: Any) -> None:
+    engine = holding(bench, "trip", 0)
+    engine.signal(signal.SIGKILL)
+    engine.process.wait()
+    assert set(engine.report().values()) == {"CONFIRMED"}
+    rig = str(bench.rig)
+    status = bench.megabar("guard", "status", rig)
+    assert status.returncode == 1 and "the engine" in status.stdout and "CONFIRMED" in status.stdout
+    refused = bench.megabar("run", "irradiation", "--rig", rig, "--out", str(engine.out))
+    assert refused.returncode == 2 and "megabar guard acknowledge" in refused.stderr
+    assert refused.stderr.count("\n") <= 2 and "Traceback" not in refused.stderr
+    assert bench.megabar("guard", "acknowledge", rig, "--name", " ").returncode == 2
+    assert bench.megabar("guard", "acknowledge", rig, "--name", "A. Person").returncode == 0
+    assert bench.megabar("guard", "status", rig).returncode == 0
 
 
 def test_a_pipeline_ends_when_the_run_ends(bench: Any) -> None:
