@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 NEVER = 2**63 - 1
-EPOCH_S = 1_767_225_600
+EPOCH_S = 1_767_225_600.0
 """Simulated runs begin on 2026-01-01 at 00:00 UTC."""
 
 MAIN = "main"
@@ -37,15 +37,16 @@ class RealClock:
 
     simulated = False
 
-    def __init__(self, factor: float = 1.0) -> None:
+    def __init__(self, factor: float = 1.0, *, started: float | None = None, epoch: float | None = None) -> None:
         self.factor = factor
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         """When simulated time began, for a simulator that shares it."""
-        self._epoch = time.time()
+        self.epoch = time.time() if epoch is None else epoch
+        """The wall clock at that moment."""
 
     def time(self) -> float:
         """Seconds since the Unix epoch."""
-        return time.time() if self.factor == 1.0 else self._epoch + self.monotonic()
+        return time.time() if self.factor == 1.0 else self.epoch + self.monotonic()
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
@@ -97,16 +98,17 @@ class SimulatedClock:
     """Discrete-event time, in integer nanoseconds, owned by this process and shared with one simulator process.
 
     `shared` is a file that both map; `wires` name the links whose bytes are counted. The thread that makes the clock
-    is the main actor and holds its token until it blocks.
+    is the main actor and holds its token until it blocks. The run begins at `epoch_s`.
     """
 
     simulated = True
 
-    def __init__(self, shared: Path, wires: Sequence[str], *, stall_s: float = 60.0) -> None:
+    def __init__(self, shared: Path, wires: Sequence[str], *, epoch_s: float = EPOCH_S, stall_s: float = 60.0) -> None:
         descriptor = os.open(shared, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.ftruncate(descriptor, mmap.PAGESIZE)
         self._shared = memoryview(mmap.mmap(descriptor, mmap.PAGESIZE)).cast("q")
         os.close(descriptor)
+        self._epoch_s = epoch_s
         self.lock = threading.RLock()
         self._tokens: Counter[str] = Counter({MAIN: 1})
         self._waiters: list[_Waiter] = []
@@ -129,7 +131,7 @@ class SimulatedClock:
 
     def time(self) -> float:
         """Simulated seconds since the Unix epoch."""
-        return EPOCH_S + self._now * 1e-9
+        return self._epoch_s + self._now * 1e-9
 
     def monotonic(self) -> float:
         """Simulated seconds since the start."""

@@ -1,7 +1,8 @@
 """Experiments: a plan, its live analyses and the roles that a rig must fill, found by the name they share.
 
 `plans/NAME.py` holds the function `NAME`, a dataclass `Roles`, a class `Parameters` and the name of the shipped `RIG`,
-and `DURABILITY = "event"` where each event must be on the disk before the next step ("group", at most 0.1 s, if not);
+and `DURABILITY = "event"` where each event must be on the disk before the next step ("group", at most 0.1 s, if not),
+and `RESUMABLE = True` where it brings about states and asks its live analyses how far it is (see `resumption`);
 `analysis/live/NAME.py` holds `analyses(names, parameters)`. Other packages add theirs with entry points: the group
 `megabar.plans` names a plan module, the group `megabar.live` the module of live analyses, under the same name.
 """
@@ -45,6 +46,8 @@ class Experiment:
     """How long the plan may go without a message before it is taken to hang."""
     rig: str
     durability: Literal["group", "event"] = "group"
+    resumable: bool = False
+    """Whether a run can go on with one that was interrupted."""
 
     @property
     def role_names(self) -> tuple[str, ...]:
@@ -57,7 +60,7 @@ class Experiment:
         hints = typing.get_type_hints(self.roles)
         return {role: typing.get_origin(hints[role]) or hints[role] for role in self.role_names}
 
-    def parse(self, settings: Mapping[str, str]) -> Parameters:
+    def parse(self, settings: Mapping[str, Any]) -> Parameters:
         """Parameters from `name=value` texts. Raises InputError, with what would be accepted."""
         fields = self.parameters.model_fields
         for name in settings:
@@ -115,6 +118,7 @@ def _experiment(name: str, plan_module: types.ModuleType, live_module: types.Mod
         dwell_s=getattr(plan_module, "dwell_s", lambda parameters: DWELL_S),
         rig=plan_module.RIG,
         durability=durability,
+        resumable=getattr(plan_module, "RESUMABLE", False),
     )
 
 

@@ -25,6 +25,8 @@ class RunSummary:
     sample: str
     exit_status: str
     folder: Path
+    resumes: str = ""
+    """The run that it goes on with."""
 
     @property
     def begun(self) -> str:
@@ -68,6 +70,7 @@ def summarise(journal: Path) -> RunSummary:
         sample=sample_name(doc),
         exit_status=str(stop["doc"].get("exit_status", "")) if stop else "unfinished",
         folder=journal.parent,
+        resumes=str(doc.get("resumes", {}).get("run", "")),
     )
 
 

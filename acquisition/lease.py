@@ -145,14 +145,19 @@ class Lease:
         *lines, self._received = (self._received + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def arm(self, run: str, dwell_s: float, *, resume: bool = False) -> None:
-        """Take the lease. Raises InputError, with what to do, where the guard refuses."""
-        answer = self.ask("arm", run=run, dwell_s=dwell_s, resume=run if resume else "")
+    def arm(self, run: str, dwell_s: float, *, lost: str = "") -> list[tuple[float, str, float]]:
+        """Take the lease; what was held for the run `lost` is taken over as it is.
+
+        Returns what the guard has read meanwhile: how long ago (s), `instrument.reading`, value. Raises InputError,
+        with what to do, where the guard refuses.
+        """
+        answer = self.ask("arm", run=run, dwell_s=dwell_s, resume=lost)
         if "refused" in answer:
             raise InputError(
                 f"the guard refuses to be armed: {answer['refused']} (megabar guard status, megabar guard acknowledge)"
             )
         self._armed, self._echoed_at = True, time.monotonic()
+        return [(age_s, what, value) for age_s, what, value in answer["held"]]
 
     def beat_with(
         self, loop: asyncio.AbstractEventLoop, progress: Callable[[], int], dwell_s: float, lost: Callable[[str], None]

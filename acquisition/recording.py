@@ -1,5 +1,6 @@
 """Records the results of live analyses as streams of the same run, and what is about to be done to hazards."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,52 @@ def noted(plan: MsgGenerator[Any], note: Callable[[Mapping[str, Any]], None]) ->
             raise
         except BaseException as error:
             failure = error
+
+
+class Held:
+    """What the guard has read of a held instrument while no engine was there, one reading at a time."""
+
+    name = "held"
+    parent = None
+
+    def __init__(self) -> None:
+        self.readings: deque[tuple[float, str, float]] = deque()
+        """When (s since the epoch), `instrument.reading`, value in the unit of the reading."""
+
+    def read(self) -> dict[str, Any]:
+        """The next reading."""
+        moment, what, value = self.readings.popleft()
+        return {key: {"value": entry, "timestamp": moment} for key, entry in zip(self.KEYS, (what, value), strict=True)}
+
+    def describe(self) -> dict[str, Any]:
+        """The data keys."""
+        dtypes = zip(self.KEYS, ("string", "number"), strict=True)
+        return {key: {"source": "guard", "dtype": dtype, "shape": []} for key, dtype in dtypes}
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Nothing to configure."""
+        return {}
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Nothing to configure."""
+        return {}
+
+    KEYS = ("held_reading", "held_value")
+
+
+def continued(plan: MsgGenerator[Any], held: Held) -> MsgGenerator[Any]:
+    """`plan`, with what was read while it was interrupted as the first events of its run."""
+
+    def insert(message: Msg) -> tuple[None, MsgGenerator[None] | None]:
+        return None, record() if message.command == "open_run" and held.readings else None
+
+    def record() -> MsgGenerator[None]:
+        while held.readings:
+            yield Msg("create", None, name=held.name)
+            yield Msg("read", held)
+            yield Msg("save")
+
+    return (yield from bpp.plan_mutator(plan, insert))
 
 
 def read_due(analyses: Sequence[LiveAnalysis]) -> MsgGenerator[None]:

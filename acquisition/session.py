@@ -26,9 +26,10 @@ from .experiments import Experiment
 from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
-from .recording import noted, recorded
+from .recording import Held, continued, noted, recorded
+from .resumption import Resumption
 from .rig import Rig, load_class
-from .simulation import Simulation
+from .simulation import Instruments
 
 SHORTEST_DWELL_S = 2.0
 """In real seconds: what the engine itself may need between two messages of a plan."""
@@ -66,7 +67,7 @@ class Session:
         rig: Rig,
         instruments: Sequence[str] | None = None,
         *,
-        simulation: Simulation | None = None,
+        simulation: Instruments | None = None,
         guard: Path | None = None,
     ) -> None:
         self.rig = rig
@@ -109,14 +110,22 @@ class Session:
         seed: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         observers: Sequence[Observer] = (),
+        resumed: Resumption | None = None,
     ) -> Outcome:
         """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
+
+        With `resumed` it goes on with a run that was interrupted, and takes over what the guard holds for that one.
 
         A failure in the run does not raise: it is told by the outcome, and by the stop document.
         """
         names, roles = self._roles(experiment)
         analyses = list(experiment.analyses(names, parameters))
         start = {**_start_metadata(self.rig, experiment, parameters, names, seed, self.clock), **(metadata or {})}
+        if self.simulation is not None:
+            start["rehearsal"] = True
+        if resumed is not None:
+            start["resumes"] = resumed.described()
+            resumed.replay(analyses)
         check_metadata(start)
         report = SafetyReport(self.clock.time)
         hazardous = [device for device in self.devices.values() if device.hazard]
@@ -131,7 +140,17 @@ class Session:
         engine = make_engine(
             self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
         )
-        complaint = self._guarded(engine, recorded(plan, analyses), report, experiment, parameters, folder.name)
+        held = Held()
+        plan = recorded(continued(plan, held), analyses)
+        if self.lease is not None:
+            dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
+            seen = self.lease.arm(
+                folder.name, dwell_s, lost="" if resumed is None else resumed.lost.journal.parent.name
+            )
+            held.readings += [(self.clock.time() - age_s * self._factor, what, value) for age_s, what, value in seen]
+            complaint = self._guarded(engine, plan, report, dwell_s)
+        else:
+            complaint = self._execute(engine, plan, report)
         truth = None
         try:
             if self.lease is not None and tail.stop:
@@ -212,7 +231,8 @@ class Session:
         if not ports:
             return
         try:
-            self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=self.simulation is not None)
+            mortal = self.simulation is not None and not self.simulation.outlives
+            self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=mortal)
             addresses = self.lease.ask("hello")["addresses"]
         except GuardLost as error:
             raise InputError(f"{self.rig.name}: {error}") from error
@@ -237,20 +257,9 @@ class Session:
         except (LimitError, ValueError, OSError) as error:
             raise InputError(f"{where}: {error}") from error
 
-    def _guarded(
-        self,
-        engine: RunEngine,
-        plan: Any,
-        report: SafetyReport,
-        experiment: Experiment,
-        parameters: Parameters,
-        run: str,
-    ) -> str:
-        """Run a plan to its end with the guard's lease, where there is a guard; returns why it did not end well."""
-        if self.lease is None:
-            return self._execute(engine, plan, report)
-        dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
-        self.lease.arm(run, dwell_s)
+    def _guarded(self, engine: RunEngine, plan: Any, report: SafetyReport, dwell_s: float) -> str:
+        """Run a plan to its end with the guard's lease, and give it back; returns why it did not end well."""
+        assert self.lease is not None
         try:
             complaint = self._execute(engine, plan, report, dwell_s=dwell_s)
             self.lease.stop_beating(engine.loop)
@@ -287,6 +296,8 @@ class Session:
         epoch = self.clock.time() - self.clock.monotonic()
         window = {f"{key.removeprefix('window_')}_s": value - epoch for key, value in data.items()}
         truth = self.simulation.truth(window or None)
+        if truth is None:
+            return None
         journal.append_truth({**truth, "epoch": epoch, "window": window})
         values: dict[str, float] = truth["values"]
         return {name: values[name] for name in _scalars(tail.results) if name in values}

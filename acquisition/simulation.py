@@ -1,25 +1,80 @@
 """A rehearsal: a rig's world and simulated instruments, asked for their addresses, and for the truth at the end."""
 
 import functools
+import json
 import os
 import random
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from .clock import RealClock, SimulatedClock
+from .clock import EPOCH_S, RealClock, SimulatedClock
 from .errors import InputError, SimulatorEnded
 from .rig import Rig
 from .simulator_process import SimulatorProcess
 
 
+class Instruments(Protocol):
+    """Simulated instruments, as a session sees them."""
+
+    @property
+    def clock(self) -> SimulatedClock | RealClock:
+        """Their time."""
+        ...
+
+    @property
+    def outlives(self) -> bool:
+        """Whether they go on when this process ends."""
+        ...
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where each one is served."""
+        ...
+
+    def truth(self, window: Mapping[str, float] | None) -> dict[str, Any] | None:
+        """What is really so, where that can be asked."""
+        ...
+
+
+class Served:
+    """Instruments that another process serves in wall-clock time, as `megabar simulate --json` tells."""
+
+    outlives = True
+
+    def __init__(self, told: Path) -> None:
+        """Read what it told. Raises InputError."""
+        try:
+            content = json.loads(Path(told).read_text(encoding="utf-8"))
+            self.addresses: Mapping[str, str] = dict(content["addresses"])
+            times = (float(content[key]) for key in ("factor", "started", "epoch"))
+            factor, started, epoch = times
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"--served {told}: {type(error).__name__} {error}; accepted is a file with what megabar simulate "
+                "--json has printed"
+            ) from error
+        self.clock = RealClock(factor, started=started, epoch=epoch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """They are not ours to end."""
+
+    def truth(self, window: Mapping[str, float] | None) -> None:
+        """Only who has started them can ask."""
+
+
 class Simulation:
     """A rig's world and simulated instruments in a process of their own, which may have been started beforehand.
 
-    In discrete-event time (the default) `clock` owns the time of both processes; with `factor` both follow the wall
-    clock, that many times as fast, and every byte is written to the file `trace`.
+    In discrete-event time (the default) `clock` owns the time of both processes, beginning at `epoch_s`; with `factor`
+    both follow the wall clock, that many times as fast, and every byte is written to the file `trace`.
     """
+
+    outlives = False
 
     def __init__(
         self,
@@ -28,6 +83,7 @@ class Simulation:
         *,
         world: Mapping[str, Any] | None = None,
         factor: float | None = None,
+        epoch_s: float | None = None,
         trace: Path | None = None,
         process: SimulatorProcess | None = None,
     ) -> None:
@@ -39,10 +95,11 @@ class Simulation:
         self.clock: SimulatedClock | RealClock
         if factor is None:
             shared = Path(self._folder.name) / "now"
-            self.clock = SimulatedClock(shared, list(description["instruments"]))
+            began = EPOCH_S if epoch_s is None else epoch_s
+            self.clock = SimulatedClock(shared, list(description["instruments"]), epoch_s=began)
             timing = {"shared": str(shared), "control": self._process.their_control, "core": self._core}
         else:
-            self.clock = RealClock(factor)
+            self.clock = RealClock(factor, epoch=epoch_s)
             timing = {"factor": factor, "start": self.clock.started, "trace": str(trace) if trace else None}
         try:
             self._process.tell({**description, "clock": timing})

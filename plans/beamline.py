@@ -35,13 +35,22 @@ class NoBeam(RuntimeError):
     """The beam did not come back in time."""
 
 
-class Hutch(Protocol):
-    """The roles that every X-ray experiment at a press has."""
+class Station(Protocol):
+    """The roles that every experiment at a press has."""
 
     @property
     def press(self) -> Press:
         """The press, for its blow-out latch."""
         ...
+
+    @property
+    def conditions(self) -> Gathered:
+        """What is read into the stream `conditions`; one object, always the same."""
+        ...
+
+
+class Hutch(Station, Protocol):
+    """Those of every X-ray experiment at a press."""
 
     @property
     def ring(self) -> RingCurrent:
@@ -58,21 +67,16 @@ class Hutch(Protocol):
         """Set to `wide` and `narrow`."""
         ...
 
-    @property
-    def conditions(self) -> Gathered:
-        """What is read into the stream `conditions`; one object, always the same."""
-        ...
 
-
-def watch(hutch: Hutch) -> MsgGenerator[dict[str, Any]]:
+def watch(station: Station) -> MsgGenerator[dict[str, Any]]:
     """Record the conditions once; returns the readings. Raises BlowOut, Surprise."""
-    yield from _triggered(hutch.conditions)
-    readings = yield from record("conditions", (hutch.conditions,))
-    if readings[hutch.press.blown_out.name]["value"]:
+    yield from _triggered(station.conditions)
+    readings = yield from record("conditions", (station.conditions,))
+    if readings[station.press.blown_out.name]["value"]:
         raise BlowOut(
             "blow-out: the pressure fell at once; the heater is cut first, the rams are held, nothing is chased"
         )
-    if surprise := hutch.conditions.surprise(readings):
+    if surprise := station.conditions.surprise(readings):
         raise Surprise(surprise)
     return readings
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,17 +20,32 @@ from .interrupts import Interrupts
 from .options import Factor, Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
+    from ...plans.parameters import Parameters
     from ..experiments import Experiment
+    from ..resumption import Resumption
     from ..rig import Rig
     from ..session import Outcome
-    from ..simulation import Simulation
+    from ..simulation import Served, Simulation
+
+INTERRUPTION_S = 300.0
+"""How much later a rehearsal begins that goes on with another: its world begins anew, its clock does not."""
 
 
 def run(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment; see megabar list.")],
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment; see megabar list.")
+    ] = None,
     rig: RigName = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Rehearse on simulated instruments.")] = False,
+    served: Annotated[
+        Path | None,
+        typer.Option("--served", metavar="FILE", help="Rehearse on those that megabar simulate --json > FILE serves."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with an interrupted run: its folder, or its identifier."),
+    ] = None,
     seed: Seed = None,
     set_: Set = None,
     factor: Factor = None,
@@ -40,28 +56,32 @@ def run(
     settings, world = split_settings(set_)
     if not simulate and (world or seed is not None or factor is not None):
         raise InputError("--seed, --factor and --set world.* belong to --simulate")
+    if simulate and served is not None:
+        raise InputError("--served: accepted is either that or --simulate, which serves instruments of its own")
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
     with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
-        from ..experiments import check_roles, find
-        from ..rig import load_rig
-        from ..simulation import Simulation
+        from ..experiments import check_roles
+        from ..simulation import Served, Simulation
 
-        chosen = find(experiment)
-        parameters = chosen.parse(settings)
-        the_rig = load_rig(chosen.rig if rig is None else rig)
-        check_roles(the_rig)
-        simulation = None
-        if process is not None:
-            simulation = Simulation(the_rig, seed or 0, world=world, factor=factor, process=process)
+        rehearsal = simulate or served is not None
+        if resume is None:
+            chosen = _chosen(experiment, rig, settings)
+        else:
+            chosen = _resumed(resume, out, experiment, rig, settings, rehearsal=rehearsal)
+        check_roles(chosen.rig)
+        simulation: Simulation | Served | None = None
+        if served is not None:
+            simulation = Served(served)
+        elif process is not None:
+            later_s = None if chosen.resumed is None else chosen.resumed.ended_s + INTERRUPTION_S
+            simulation = Simulation(chosen.rig, seed or 0, world=world, factor=factor, epoch_s=later_s, process=process)
         _offer_recovery(out)
-        folder = _new_folder(out, chosen.name)
+        folder = _new_folder(out, chosen.experiment.name)
         try:
             with Derivation("export") as export, Derivation("report") as report:
                 later = [export, report]
-                outcome = _execute(
-                    chosen, the_rig, parameters, folder, simulation, seed, later, context.obj, quiet=as_json
-                )
+                outcome = _execute(chosen, folder, simulation, seed, later, context.obj, quiet=as_json)
                 export.make(folder, folder / f"{outcome.experiment}.nxs")
                 report.make(folder, folder / "report.png")
                 files = {"file": export.made(), "report": report.made()}
@@ -76,12 +96,58 @@ def run(
     return 0 if outcome.exit_status == "success" else 1
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What is to be run."""
+
+    experiment: "Experiment"
+    parameters: "Parameters"
+    rig: "Rig"
+    resumed: "Resumption | None" = None
+
+
+def _chosen(experiment: str | None, rig: str | None, settings: Mapping[str, str]) -> _Choice:
+    """A new run. Raises InputError."""
+    from ..experiments import find, names
+    from ..rig import load_rig
+
+    if experiment is None:
+        raise InputError(f"EXPERIMENT is missing; accepted are {', '.join(names())}")
+    found = find(experiment)
+    return _Choice(found, found.parse(settings), load_rig(found.rig if rig is None else rig))
+
+
+def _resumed(
+    resume: str, out: Path, experiment: str | None, rig: str | None, settings: Mapping[str, str], *, rehearsal: bool
+) -> _Choice:
+    """A run that goes on with another, with the same parameters on the same rig. Raises InputError."""
+    from ..experiments import find
+    from ..resumption import find_interrupted
+    from ..rig import load_rig
+
+    resumed = find_interrupted(resume, out)
+    start = resumed.lost.start
+    where = f"--resume {resume}"
+    if experiment not in (None, resumed.lost.experiment):
+        raise InputError(f"{where}: that run is of {resumed.lost.experiment}; accepted is no other experiment")
+    if settings:
+        raise InputError(f"{where}: --set {next(iter(settings))}: a run that is gone on with keeps its parameters")
+    if bool(start.get("rehearsal")) != rehearsal:
+        accepted = "--simulate or --served" if start.get("rehearsal") else "neither --simulate nor --served"
+        raise InputError(f"{where}: accepted is {accepted}, as for that run")
+    found = find(resumed.lost.experiment)
+    if not found.resumable:
+        raise InputError(f"{where}: a run of {found.name} cannot be gone on with; accepted is a new one")
+    the_rig = load_rig(start["rig"]["name"] if rig is None else rig)
+    if rig is None and the_rig.sha256 != start["rig"]["sha256"]:
+        raise InputError(f"{where}: {the_rig.name} has changed since; accepted is --rig with the right file")
+    return _Choice(found, found.parse(resumed.settings), the_rig, resumed)
+
+
 def _execute(
-    experiment: "Experiment",
-    rig: "Rig",
-    parameters: Any,
+    chosen: _Choice,
     folder: Path,
-    simulation: "Simulation | None",
+    simulation: "Simulation | Served | None",
     seed: int | None,
     derivations: Sequence[Derivation],
     interrupts: Interrupts,
@@ -92,10 +158,12 @@ def _execute(
     from ..session import Session
     from .progress import Progress
 
+    experiment, parameters, rig = chosen.experiment, chosen.parameters, chosen.rig
     needed = [rig.instrument_for(role) for role in experiment.role_names]
+    guard = guard_folder(rig) if simulation is None or simulation.outlives else folder
     with (
         simulation or contextlib.nullcontext(),
-        Session(rig, needed, simulation=simulation, guard=folder if simulation else guard_folder(rig)) as session,
+        Session(rig, needed, simulation=simulation, guard=guard) as session,
         Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
     ):
         for derivation in derivations:
@@ -103,7 +171,14 @@ def _execute(
         if not session.clock.simulated:  # a rehearsal is over before anybody could look
             derivations[0].follow(folder, folder / f"{experiment.name}.live.nxs")
         interrupts.check()
-        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
+        return session.run(
+            experiment,
+            parameters,
+            folder,
+            seed=seed,
+            observers=[progress, _Ending(interrupts)],
+            resumed=chosen.resumed,
+        )
 
 
 class _Ending:

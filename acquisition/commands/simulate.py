@@ -23,6 +23,7 @@ def simulate(
     as_json: Json = False,
 ) -> int:
     """Serve a rig's instruments on loopback, for any client, until interrupted; prints their addresses."""
+    from ..clock import RealClock
     from ..errors import InputError
     from ..rig import load_rig
     from ..simulation import Simulation
@@ -35,7 +36,10 @@ def simulate(
         signal.signal(number, lambda *_: interrupted.set())
     with Simulation(load_rig(rig), seed or 0, world=world, factor=factor, trace=trace) as simulation:
         if as_json:
-            print(json.dumps({"rig": rig, "seed": seed, "addresses": simulation.addresses}), flush=True)
+            clock = simulation.clock
+            assert isinstance(clock, RealClock)
+            time = {"factor": clock.factor, "started": clock.started, "epoch": clock.epoch}
+            print(json.dumps({"rig": rig, "seed": seed, "addresses": simulation.addresses, **time}), flush=True)
         else:
             for name, address in simulation.addresses.items():
                 print(f"{name:14} {address}", flush=True)

@@ -147,6 +147,8 @@ class Guard:
         if why:
             self._log.write("not armed", why=why, pid=pid)
             return {"refused": why}
+        goes_on = bool(message.get("resume")) and message["resume"] == self._lost_run
+        held = [(now() - moment, what, value) for moment, what, value in self._sequence.seen if goes_on]
         self._sequence.abandon()
         self._sequence.report = {}
         self._holder, self._run, self._dwell_s, self.armed = writer, run, dwell_s, True
@@ -161,7 +163,7 @@ class Guard:
         for port in self._ports.values():
             port.open_to_engine()
         self._log.write("armed", pid=pid, run=self._run)
-        return {"armed": True}
+        return {"armed": True, "held": held}
 
     def _why_not(self, message: dict[str, Any]) -> str:
         """Why an engine may not arm; one that goes on with the lost run may, while its ports are held."""

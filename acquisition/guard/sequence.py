@@ -26,6 +26,8 @@ class Sequence:
         """By `port: action`: CONFIRMED, UNCONFIRMED, HELD (a grace runs), UNDER WAY (it takes its declared time)."""
         self.held_until: dict[str, float] = {}
         """Ports that are only held, and until when."""
+        self.seen: list[tuple[float, str, float]] = []
+        """What was read of them since then: when, `port.reading`, value."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -108,6 +110,8 @@ class Sequence:
 
     async def _hold(self, name: str, way: Way) -> None:
         """Watch over a port that is left as it is; when its grace is over, or it strays, it goes its other way."""
+        if not self.held_until:
+            self.seen.clear()
         self.held_until[name] = now() + way["grace_s"]
         for action in way["actions"]:
             self.report[f"{name}: {action['name']}"] = HELD
@@ -135,6 +139,8 @@ class Sequence:
                 for _ in range(3):
                     try:
                         value = await self.ports[name].ask(check)
+                        if name in self.held_until:
+                            self.seen.append((now(), f"{name}.{check['name']}", value))
                         reason = "" if holds(value, check) else f"{check['name']} is {value:g}"
                         break
                     except (OSError, ValueError, TimeoutError) as error:

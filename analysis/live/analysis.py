@@ -70,6 +70,10 @@ class LiveAnalysis:
                 point = (time_s, quantity.value, quantity.error, quantity.systematic)
                 self._series.setdefault(name, []).append(point)
 
+    def interrupted(self) -> None:
+        """The documents so far were those of a run that was interrupted: another goes on, and counts its own events."""
+        self.seq_num, self.fresh = 0, False
+
     @property
     def recorded_in(self) -> str:
         """The stream of its results."""

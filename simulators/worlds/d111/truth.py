@@ -10,6 +10,9 @@ from .systematics import Cell, Systematics
 from .texture import Texture
 from .trajectory import Trajectory
 
+HOLD_BAND_K = 5.0
+HOLD_STEP_S = 5.0
+
 
 class Truth:
     """Means over windows, series over the run, and the terms that were drawn."""
@@ -34,8 +37,16 @@ class Truth:
             "strain": self.trajectory.mean_strain(a, b) - strain(zero),
             "strain_rate": (strain(b) - strain(a)) / span,
             "differential_stress": (b.sum_stress - a.sum_stress) / span,
+            "hold_time": self.hold_time(start_s, stop_s),
             "texture_index": Texture(self.trajectory.p.texture_strength * 0.5 * (a.plastic + b.plastic)).index(),
         }
+
+    def hold_time(self, start_s: float, stop_s: float) -> float:
+        """How long (s) the sample was within 5 K of the median of its temperature in a window."""
+        n = max(1, round((stop_s - start_s) / HOLD_STEP_S))
+        step_s = (stop_s - start_s) / n
+        kelvin = np.array([self.trajectory.at(start_s + (i + 0.5) * step_s).temperature for i in range(n)])
+        return step_s * int(np.sum(np.abs(kelvin - np.median(kelvin)) <= HOLD_BAND_K))
 
     def series(self, step_s: float) -> dict[str, NDArray[np.float64]]:
         """Every `step_s` from the start to the latest time that was reached. Raises ValueError for a step <= 0."""

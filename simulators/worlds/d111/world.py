@@ -237,9 +237,12 @@ class D111:
 
     # ---- truth
 
-    def truth(self, start_s: float, stop_s: float, zero_s: float) -> dict[str, float]:
-        """Means over a window; strain counts from `zero_s`. GPa, K, 1/s. Raises ValueError for an empty window."""
-        return self._truth.window(start_s, stop_s, zero_s)
+    def truth(self, start_s: float, stop_s: float, zero_s: float | None = None) -> dict[str, float]:
+        """Means over a window, in GPa, K, 1/s, s; strain counts from `zero_s`, or from its start.
+
+        Raises ValueError for an empty window.
+        """
+        return self._truth.window(start_s, stop_s, start_s if zero_s is None else zero_s)
 
     def truth_series(self, step_s: float) -> dict[str, NDArray[np.float64]]:
         """Time, length (um), strain since the start, rate, stress, pressure, temperature and load every `step_s`."""
