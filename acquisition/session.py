@@ -295,6 +295,8 @@ class Session:
         data = {key: value for key, value in tail.results.items() if key.startswith("window_")}
         epoch = self.clock.time() - self.clock.monotonic()
         window = {f"{key.removeprefix('window_')}_s": value - epoch for key, value in data.items()}
+        if any(moment_s < 0.0 for moment_s in window.values()):  # of an earlier run, whose world is gone
+            return None
         truth = self.simulation.truth(window or None)
         if truth is None:
             return None

@@ -53,7 +53,7 @@ class ThermalHistory:
         Its statistical error is that of the moments at which the band was entered and left, each known to a part of
         the interval in which it lies.
         """
-        gaps = f", {len(self.gaps_s)} gaps of {sum(self.gaps_s):.0f} s not counted" if self.gaps_s else ""
+        gaps = f", without {sum(self.gaps_s):.0f} s that nobody knows of" if self.gaps_s else ""
         return Estimate(
             names=("hold_time",),
             values=np.array([self.held_s]),

@@ -35,6 +35,8 @@ class Hold(LiveAnalysis):
         super().__init__()
         self.history = history
         self.interruptions = 0
+        self.sources: list[tuple[int, bool]] = []
+        """Of each reading: in which of the runs it was taken, and whether by the guard, before that run."""
         self.sample: list[Estimate] = []
         self._furnace, self._thermocouple = furnace, thermocouple
 
@@ -42,9 +44,9 @@ class Hold(LiveAnalysis):
         """What one reading adds."""
         if stream == "held":
             if event["held_reading"] == f"{self._furnace}.temperature":
-                self._add(time_s, float(event["held_value"]))
+                self._add(time_s, float(event["held_value"]), by_guard=True)
             return None
-        self._add(time_s, float(event[f"{self._furnace}_temperature"]))
+        self._add(time_s, float(event[f"{self._furnace}_temperature"]), by_guard=False)
         emf_v, cold_c = (float(event[f"{self._thermocouple}_{name}"]) for name in ("emf", "cold_junction"))
         sample = sample_temperature(emf_v, EMF_NOISE_V, cold_c)
         if self.history.at_temperature:
@@ -81,12 +83,13 @@ class Hold(LiveAnalysis):
             self._told(f"mean of {len(kelvin)} readings; {self.sample[0].model}"),
         )
 
-    def _add(self, time_s: float, temperature_c: float) -> None:
+    def _add(self, time_s: float, temperature_c: float, *, by_guard: bool) -> None:
         self.history.add(time_s, temperature_c)
+        self.sources.append((self.interruptions, by_guard))
 
     def _told(self, model: str) -> str:
-        times = f", interrupted {self.interruptions} times" if self.interruptions else ""
-        return f"{self.history.estimate().model}{times}; {model}"
+        runs = f", over {self.interruptions + 1} runs" if self.interruptions else ""
+        return f"{self.history.estimate().model}{runs}; {model}"
 
 
 class Results(LiveAnalysis):
@@ -122,6 +125,42 @@ class Results(LiveAnalysis):
         return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
 
 
+class History(LiveAnalysis):
+    """The thermal history of the sample over all runs, once at the end: n readings of the furnace in their order."""
+
+    name = "history"
+    listens = frozenset()
+    recorded_after = frozenset({"close"})
+    quantities: Mapping[str, str] = {}
+    UNITS: Mapping[str, str] = {
+        "history_time": "s",
+        "history_temperature": "degC",
+        "history_run": "",
+        "history_by_guard": "",
+    }
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__()
+        self.hold = hold
+
+    def due(self) -> bool:
+        """Once, if anything was read."""
+        return bool(self.hold.sources)
+
+    def read(self) -> dict[str, Any]:
+        """When (s since the epoch), temperature, number of the run, and whether the guard has read it between runs."""
+        history = self.hold.history
+        runs, by_guard = np.array(self.hold.sources, dtype=np.int64).T
+        columns = (np.array(history.time_s), np.array(history.temperature_c), runs, by_guard)
+        timestamp = history.time_s[-1]
+        return {key: {"value": c, "timestamp": timestamp} for key, c in zip(self.UNITS, columns, strict=True)}
+
+    def describe(self) -> dict[str, Any]:
+        """The data keys."""
+        entry = {"source": f"analysis:{self.name}", "dtype": "array", "shape": [len(self.hold.sources)]}
+        return {key: {**entry, "units": unit} for key, unit in self.UNITS.items()}
+
+
 def analyses(names: Mapping[str, str], parameters: Any) -> Sequence[LiveAnalysis]:
     """The live analyses in the order in which they take documents; `names` are the devices of the roles."""
     history = ThermalHistory(
@@ -130,4 +169,4 @@ def analyses(names: Mapping[str, str], parameters: Any) -> Sequence[LiveAnalysis
         longest_gap_s=parameters.longest_gap_s,
     )
     hold = Hold(names["furnace"], names["thermocouple"], history)
-    return (hold, Results(hold))
+    return (hold, History(hold), Results(hold))
