@@ -42,7 +42,12 @@ class Resumption:
 
     def described(self) -> dict[str, Any]:
         """For the start document of the run that goes on."""
-        return {"run": self.lost.uid, "journal": str(self.lost.journal), "exit_status": self.lost.exit_status}
+        return {
+            "run": self.lost.uid,
+            "journal": str(self.lost.journal.absolute()),
+            "exit_status": self.lost.exit_status,
+            "last_reading": self.ended_s,
+        }
 
     def replay(self, analyses: Sequence[LiveAnalysis]) -> None:
         """Hand to each analysis what it listens to, in the order in which it was recorded."""

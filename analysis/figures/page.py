@@ -89,7 +89,8 @@ def header(figure: Figure, run: RecordedRun, title: str) -> None:
     name = sample.get("name", "") if isinstance(sample, Mapping) else sample
     figure.text(0.06, 0.965, ": ".join(part for part in (title, str(name)) if part), size=15, weight="bold", va="top")
     when = f"{datetime.fromtimestamp(float(start['time']), UTC):%Y-%m-%d %H:%M} UTC"
-    origin = f"simulated, seed {start.get('seed')}" if start.get("simulated") else ""
+    seed = start.get("seed")
+    origin = "simulated" + (f", seed {seed}" if seed is not None else "") if _is_rehearsal(start) else ""
     identity = " · ".join(part for part in (when, f"run {run.uid[:8]}", run.exit_status, origin) if part)
     figure.text(0.97, 0.962, identity, size=9, va="top", ha="right", color=GREY)
     rows = [f"{quantity_name(key)}  {quantity_text(row)}" for key, row in run.results.items()]
@@ -124,6 +125,10 @@ def _part(error: float, digits: int) -> str:
     """A partial error with the digits of the whole one; one that is smaller than they show is said to be so."""
     least = 10.0**-digits
     return f"<{least:.{digits}f}" if 0.0 < error < 0.5 * least else f"{error:.{digits}f}"
+
+
+def _is_rehearsal(start: Mapping[str, Any]) -> bool:
+    return bool(start.get("simulated") or start.get("rehearsal"))
 
 
 def absent(axes: Axes, text: str) -> None:
