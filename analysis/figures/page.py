@@ -94,7 +94,7 @@ def header(figure: Figure, run: RecordedRun, title: str) -> None:
     identity = " · ".join(part for part in (when, f"run {run.uid[:8]}", run.exit_status, origin) if part)
     figure.text(0.97, 0.962, identity, size=9, va="top", ha="right", color=GREY)
     rows = [f"{quantity_name(key)}  {quantity_text(row)}" for key, row in run.results.items()]
-    text = rows or ["no final results: the run ended before its steady window"]
+    text = rows or ["no final results: the run ended before there were any"]
     for column in range(3):
         lines = text[column::3]
         figure.text(0.06 + 0.31 * column, 0.918, "\n".join(lines), size=9.5, va="top", linespacing=1.5)

@@ -370,6 +370,7 @@ class Engine:
             self._socket.close()
             raise
         self.tripped = ""
+        self.held: list[tuple[float, str, float]] = []
         self.progress = 0
         self.told = threading.Event()
         self._answers: collections.deque[dict[str, Any]] = collections.deque()
@@ -426,7 +427,8 @@ class Engine:
     def arm(self, run: str = "run", *, dwell_s: float = 60.0, resume: str = "", beats: bool = True) -> "Engine":
         """Take the lease, which must be given, and beat from now on."""
         answer = self.ask("arm", run=run, dwell_s=dwell_s, resume=resume)
-        assert answer == {"armed": True}, answer
+        assert answer.get("armed"), answer
+        self.held = answer["held"]
         if beats:
             self.beat_on(dwell_s)
         return self

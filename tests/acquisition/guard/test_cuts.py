@@ -11,7 +11,7 @@ CUTS = [message[:n] for message in (b"VOLT 12.5\n", b"OUTP ON\n", b"VOLT?\n") fo
 def arm_again(engine):
     engine.settled()
     assert "refused" not in engine.ask("ack", who="A. Tester")
-    assert engine.ask("arm", run="run", dwell_s=60.0) == {"armed": True}
+    assert engine.ask("arm", run="run", dwell_s=60.0)["armed"]
 
 
 @pytest.mark.parametrize("serial", [False, True])
@@ -107,7 +107,7 @@ def test_nor_does_it_meet_the_answer_to_the_guard_itself(slave, guard) -> None:
     closed = {**gate.port()["ways"]["off"]["actions"][0]["seen"][0], "every_s": 0.001, "stale_s": 5.0, "while_on": []}
     engine = guard(ports={"gate": gate.port(reply_s=0.3, watch=[closed | {"high": 1.0}])}).engine()
     for _ in range(5):
-        assert engine.ask("arm", run="run", dwell_s=60.0) == {"armed": True}
+        assert engine.ask("arm", run="run", dwell_s=60.0)["armed"]
         n = len(gate.messages)
         gate.wait(lambda n=n: len(gate.messages) > n and gate._busy)
         engine.ask("trip", why="a question of the guard's is open")

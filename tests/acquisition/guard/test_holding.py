@@ -83,7 +83,11 @@ def test_output_that_cannot_be_held_goes_off_at_once(laser, held, guard) -> None
 def test_the_lost_run_takes_it_over_and_nothing_changes(laser, held, guard) -> None:
     engine = lost(guard(ports={"laser": held(30.0)}), laser)
     n = len(laser.lines)
+    time.sleep(1.2)
     engine.arm("run", resume="run")
+    assert engine.held, "nothing was read while it was held"
+    for age_s, what, value in engine.held:
+        assert 0.0 <= age_s < 3.0 and what == "laser.reading" and value == float(laser.reading)
     time.sleep(0.1)
     assert set(laser.lines[n:]) <= {"READ?", "*IDN?"}
     line = engine.line("laser")
@@ -100,6 +104,14 @@ def test_another_run_does_not(laser, held, guard, resume) -> None:
     assert "acknowledge" in answer["refused"]
     assert "still being made safe" in engine.ask("ack", who="A. Tester")["refused"]
     assert laser.on
+
+
+def test_who_is_not_the_lost_run_is_told_nothing_of_it(laser, held, guard) -> None:
+    engine = lost(guard(ports={"laser": held(0.3)}), laser)
+    engine.settled(**{"laser: output off": "CONFIRMED"})
+    engine.ask("ack", who="A. Tester")
+    engine.arm("another")
+    assert engine.held == []
 
 
 def test_the_lost_run_comes_too_late_after_the_grace(laser, held, guard) -> None:
