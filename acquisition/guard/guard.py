@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .epics import EpicsPort
+from .inspection import inspect
 from .log import Log, now
 from .port import Port, StreamPort
 from .sequence import UNCONFIRMED, Sequence
@@ -121,6 +122,13 @@ class Guard:
     async def _on_status(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         return self._state()
 
+    async def _on_inspect(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Whether it could be armed now; nothing is asked of the instruments of a run that goes on."""
+        if self.armed:
+            return {"refused": self._why_not({}), "ports": {}}
+        found = await asyncio.gather(*map(inspect, self._ports.values()))
+        return {"refused": self._why_not({}), "ports": dict(zip(self._ports, found, strict=True))}
+
     def _state(self) -> dict[str, Any]:
         held = {name: round(until - now(), 3) for name, until in self._sequence.held_until.items()}
         return {
@@ -197,6 +205,8 @@ class Guard:
     async def _on_leave(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         if self._holder is not None or self.latched or not self._sequence.over:
             return {"refused": "there is something left to look after"}
+        if self._n_clients > 1:
+            return {"refused": "another engine is connected"}
         self._log.write("leaves")
         asyncio.get_running_loop().call_later(0.05, os._exit, 0)
         return {"leaves": True}
