@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..plans.parameters import Parameters
+from .approval import approve, hazards_of, require_approved
 from .disk import check_disk
 from .dry_run import DryRun, dry_run
 from .engine import Observer
@@ -88,6 +89,22 @@ def preflight(
     if experiment is None:
         yield _disk(out, 0.0, "")
     yield _clock(steadiness)
+
+
+def approval(rig: Rig, who: str = "") -> Finding | None:
+    """Whether the rig file is as a person has approved it; approved now by `who`. None where nobody needs to."""
+    if who:
+        return Finding("approval", "ok", f"approved now by {approve(rig, who).who}, SHA-256 {rig.sha256[:12]}…")
+    try:
+        found = require_approved(rig)
+    except InputError as error:
+        return Finding("approval", "FAILED", str(error))
+    if found is not None:
+        return Finding("approval", "ok", f"as {found.who} approved it on {found.when}")
+    if hazards := hazards_of(rig, rig.content.instruments):
+        text = f"nobody has approved the file ({', '.join(hazards)}): megabar check {rig.name} --approve NAME"
+        return Finding("approval", "warning", text)
+    return None
 
 
 def _real(

@@ -18,6 +18,9 @@ def check(
     set_: Set = None,
     out: Out = Path("data"),
     no_dry_run: Annotated[bool, typer.Option("--no-dry-run", help="Leave out the dry run of the plan.")] = False,
+    approve: Annotated[
+        str, typer.Option("--approve", metavar="NAME", help="Record that this person has approved the rig file.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Check instruments, guard, limits, the plan in a dry run, disk and clock: a line each, nothing is set."""
@@ -25,7 +28,7 @@ def check(
     if settings and experiment is None:
         raise InputError(f"--set {next(iter(settings))}: parameters belong to an experiment, and none is named")
     from ..experiments import check_roles, find
-    from ..preflight import preflight
+    from ..preflight import Finding, approval, preflight
     from ..rig import load_rig
     from .progress import Progress
 
@@ -35,6 +38,13 @@ def check(
     parameters = None if chosen is None else chosen.parse(settings)
     expected_s = 0.0 if chosen is None else chosen.expected_duration_s(parameters)
     findings = []
+
+    def tell(finding: Finding | None) -> None:
+        if finding is not None:
+            findings.append(finding)
+            if not as_json:
+                print(f"{finding.check:18} {finding.verdict:8} {finding.text}", flush=True)
+
     with Progress("dry run", expected_s, quiet=as_json) as progress:
         for finding in preflight(
             the_rig,
@@ -46,9 +56,9 @@ def check(
             rehearsed=not no_dry_run,
             observers=[progress],
         ):
-            findings.append(finding)
-            if not as_json:
-                print(f"{finding.check:18} {finding.verdict:8} {finding.text}", flush=True)
+            tell(finding)
+    if approve or not simulate:
+        tell(approval(the_rig, approve))  # last: a rig that cannot be is not approved
     failed = [finding for finding in findings if finding.verdict == "FAILED"]
     if as_json:
         print(json.dumps({"rig": rig, "experiment": experiment, "checks": [dataclasses.asdict(f) for f in findings]}))

@@ -93,6 +93,7 @@ def _execute(
     from .progress import Progress
 
     needed = [rig.instrument_for(role) for role in experiment.role_names]
+    metadata = {} if simulation else _approved(rig, needed)
     with (
         simulation or contextlib.nullcontext(),
         Session(rig, needed, simulation=simulation, guard=folder if simulation else guard_folder(rig)) as session,
@@ -103,7 +104,21 @@ def _execute(
         if not session.clock.simulated:  # a rehearsal is over before anybody could look
             derivations[0].follow(folder, folder / f"{experiment.name}.live.nxs")
         interrupts.check()
-        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
+        return session.run(
+            experiment, parameters, folder, seed=seed, metadata=metadata, observers=[progress, _Ending(interrupts)]
+        )
+
+
+def _approved(rig: "Rig", needed: Sequence[str]) -> dict[str, Any]:
+    """Who has approved the rig file, for the start document. Raises InputError where it was altered since."""
+    from ..approval import hazards_of, require_approved
+
+    if (approval := require_approved(rig)) is not None:
+        return {"approval": {"who": approval.who, "when": approval.when}}
+    if hazards := hazards_of(rig, needed):
+        what = f"nobody has approved {rig.name}, which has hazards ({', '.join(hazards)})"
+        print(f"{what}; megabar check {rig.name} --approve NAME records that somebody has", file=sys.stderr)
+    return {}
 
 
 class _Ending:

@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -21,90 +20,16 @@ from megabar.acquisition import preflight as preflights
 from megabar.acquisition import wall_clock
 from megabar.acquisition.commands.main import main
 from megabar.acquisition.dry_run import DryRun, _Witness, dry_run
-from megabar.acquisition.experiments import Experiment, find
+from megabar.acquisition.experiments import find
 from megabar.acquisition.home import guard_folder
 from megabar.acquisition.lease import Lease
-from megabar.acquisition.preflight import Finding, preflight
+from megabar.acquisition.preflight import Finding
 from megabar.acquisition.rig import load_rig
 from megabar.acquisition.session import Session
 from megabar.acquisition.simulation import Simulation
 from megabar.devices.status import JobStatus
 
-BENCH = """
-title = "A laser bench that is reached by its addresses"
-
-[world]
-model = "megabar.simulators.worlds.laser_bench.world:LaserBench"
-
-[instruments.laser]
-device = "megabar.devices.lasers.ipg_ylr:IPGYLR"
-address = "{laser}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.ipg_ylr:SimulatedIPGYLR"
-
-[instruments.relay]
-device = "megabar.devices.lasers.gate_relay:GateRelay"
-address = "{relay}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.gate_relay:SimulatedGateRelay"
-
-[roles]
-gate = "relay"
-"""
-QUICK = {"settle_s": "0", "duration_s": "5", "current_percent": "2"}
-
-
-class Bench:
-    """Simulated laser and relay in real time, and the rig file with their addresses."""
-
-    def __init__(self, folder: Path, served: Simulation) -> None:
-        self.file, self.trace_file, self.addresses = folder / "bench.toml", folder / "trace", served.addresses
-        self.write()
-
-    def write(self, *, more: str = "", hazardous: bool = True, **addresses: str) -> None:
-        told = {**self.addresses, **addresses, "hazardous": str(hazardous).lower()}
-        self.file.write_text(BENCH.format(**told) + more, encoding="utf-8")
-
-    @property
-    def guard(self) -> Path:
-        return guard_folder(load_rig(str(self.file)))
-
-    def state(self) -> dict[str, Any]:
-        with contextlib.closing(Lease(self.guard)) as lease:
-            return lease.state()
-
-    def close(self) -> None:
-        """End a guard that has stayed."""
-        with contextlib.closing(Lease(self.guard)) as lease:
-            lease.acknowledge("the test", even_unconfirmed=True)
-            lease.leave()
-
-    def found(self, experiment: Experiment | None = None, **settings: Any) -> dict[str, Finding]:
-        parameters = None if experiment is None else experiment.parse(QUICK)
-        out = self.file.parent / "data"
-        return {
-            finding.check: finding
-            for finding in preflight(load_rig(str(self.file)), experiment, parameters, out=out, **settings)
-        }
-
-    def written(self) -> list[bytes]:
-        """What was sent to laser and relay beside questions."""
-        lines = [line.split() for line in self.trace_file.read_text(encoding="ascii").splitlines()]
-        sent = [(wire, bytes.fromhex(data)) for _, wire, direction, data in lines if direction == "in"]
-        questions = (b"RFV", b"STA", b"RCS", b"ROP", b"RCT")
-        commands = [data for wire, data in sent if wire == "laser" and not data.startswith(questions)]
-        return commands + [data for wire, data in sent if wire == "relay" and data[1] not in (1, 3)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setenv("MEGABAR_HOME", str(tmp_path / "home"))
-    template = tmp_path / "template.toml"
-    template.write_text(BENCH.format(laser="", relay="", hazardous="false"), encoding="utf-8")
-    with Simulation(load_rig(str(template)), 0, factor=1.0, trace=tmp_path / "trace") as served:
-        bench = Bench(tmp_path, served)
-        yield bench
-        bench.close()
+from .laser_bench import QUICK, Bench
 
 
 def verdicts(found: Mapping[str, Finding]) -> dict[str, str]:
