@@ -25,6 +25,8 @@ LOOK_S = 0.01
 """How often the lease is looked at."""
 WRITTEN_AFTER_S = 0.05
 """How long what is written about a trip waits for the first commands: the disk may be slow."""
+LIVES, SERVES = b".", b"s"
+"""What a guard shows its keeper."""
 STARVED_S = 0.2
 """A guard that was not scheduled for so long first reads the beats that have queued up."""
 
@@ -72,6 +74,7 @@ class Guard:
         mask = os.umask(0o177)
         server = await asyncio.start_unix_server(self._talk, path, limit=8192)
         os.umask(mask)
+        self._show_life(SERVES)
         self._log.write("serving", troubles=troubles, latched=self.latched)
         watchers = [self._watch(name, check) for name, check in self._checks()]
         watchers += [self._kick(name) for name in self._kicked()]
@@ -251,9 +254,9 @@ class Guard:
                 self._log.write("no engine comes any more")
                 os._exit(0)
 
-    def _show_life(self) -> None:
+    def _show_life(self, sign: bytes = LIVES) -> None:
         try:
-            os.write(self._alive, b".")
+            os.write(self._alive, sign)
         except BlockingIOError:
             pass
         except OSError:
@@ -405,6 +408,8 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip() or "a trip"
     except FileNotFoundError:
         return ""
+    except (OSError, ValueError) as error:  # whatever it says, somebody has to look
+        return f"the latch cannot be read ({error})"
 
 
 def _write(path: str, text: str) -> None:

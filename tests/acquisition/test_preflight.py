@@ -83,6 +83,17 @@ def test_a_run_that_goes_on_is_told_of_and_left_alone(bench: Bench) -> None:
         session.lease.release()
 
 
+def test_an_instrument_that_another_rig_guards_is_left_to_it(bench: Bench) -> None:
+    rig = load_rig(str(bench.file))
+    bench.file = bench.file.with_name("other.toml")
+    bench.write()
+    with Session(rig, guard=guard_folder(rig)):
+        found = bench.found()
+    assert found["guard"].verdict == "FAILED"
+    assert f"is owned by the guard of {rig.name}" in found["guard"].text
+    assert not any(check.startswith("link") for check in found), "nothing was asked past the other guard"
+
+
 def test_a_trip_that_nobody_has_acknowledged_fails_the_check(bench: Bench) -> None:
     bench.guard.mkdir(parents=True)
     (bench.guard / "guard.latch").write_text("the engine has died", encoding="utf-8")
