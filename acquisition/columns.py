@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .frames import Stored
+from .lines import Stored
 
 
 class Frames(Protocol):

@@ -135,7 +135,7 @@ def _made(kind: str, make: Callable[[Path, Path], Path], line: str) -> int:
 
 def _followed(folder: Path, file: Path, asked: "queue.SimpleQueue[str]") -> tuple[str, Callable[[], None]]:
     """Follow a journal until something else is asked for: that line, and what to do when that is done."""
-    from .frames import JOURNAL
+    from .lines import JOURNAL
     from .live_file import LiveFile
     from .run import Tail
 
@@ -143,8 +143,8 @@ def _followed(folder: Path, file: Path, asked: "queue.SimpleQueue[str]") -> tupl
     try:
         while True:
             new = 0
-            for new, frame in enumerate(tail.frames(), 1):  # noqa: B007
-                live.take(frame)
+            for new, line in enumerate(tail.lines(), 1):  # noqa: B007
+                live.take(line)
                 live.write_due()
             live.write_due()
             try:

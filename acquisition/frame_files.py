@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .frames import FRAMES, Stored
+from .lines import FRAMES, Stored
 
 PACKED, AS_IT_IS = 0, 0b11
 """Which of the two filters of a chunk, shuffle and deflate, are skipped."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .frame_writer import FrameWriter, FrameWriterError
-from .frames import FRAMES
+from .lines import FRAMES
 
 FRAME_BYTES = 32 << 10
 """Arrays of a declared shape and at least this size go into files of their own."""

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from .rig import Rig
+from .rig import Rig, shipped
 
 
 def home() -> Path:
@@ -18,6 +18,11 @@ def home() -> Path:
 
 def guard_folder(rig: Rig) -> Path:
     """Where the guard of a rig is told what to do, is reached, and writes down what it did: one for each rig file."""
-    path = Path(rig.name)
+    return home() / "guards" / key_of(rig)
+
+
+def key_of(rig: Rig) -> str:
+    """What is kept of a rig is kept under this name: the same for every path that leads to its file."""
+    path = shipped().get(rig.name, Path(rig.name)).resolve()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)
-    return home() / "guards" / f"{name}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    return f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

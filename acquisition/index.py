@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .frames import JOURNAL, decode, unseal
+from .lines import JOURNAL, decode, unseal
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def summarise(journal: Path) -> RunSummary:
     if not journal.stat().st_size:
         return _damaged(journal)
     with journal.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        start = _frame(text, 0)
+        start = _line(text, 0)
         stop = _last(text, "stop")
     if start is None or start.get("name") != "start":
         return _damaged(journal)
@@ -84,7 +84,7 @@ def _damaged(journal: Path) -> RunSummary:
     return RunSummary("", None, "", "", "damaged", journal.parent)
 
 
-def _frame(text: mmap.mmap, begin: int) -> dict[str, Any] | None:
+def _line(text: mmap.mmap, begin: int) -> dict[str, Any] | None:
     end = text.find(b"\n", begin)
     unsealed = unseal(text[begin:end]) if end >= 0 else None
     content = decode(unsealed) if unsealed is not None else None
@@ -92,13 +92,13 @@ def _frame(text: mmap.mmap, begin: int) -> dict[str, Any] | None:
 
 
 def _last(text: mmap.mmap, name: str) -> dict[str, Any] | None:
-    # A document may contain the same words, so what is found must also be a whole frame of that name.
+    # A document may contain the same words, so what is found must also be a whole line of that name.
     mark = f'"name":"{name}"'.encode()
     found = text.rfind(mark)
     while found >= 0:
         begin = text.rfind(b"\n", 0, found) + 1
-        frame = _frame(text, begin)
-        if frame is not None and frame.get("name") == name:
-            return frame
+        line = _line(text, begin)
+        if line is not None and line.get("name") == name:
+            return line
         found = text.rfind(mark, 0, begin) if begin else -1
     return None

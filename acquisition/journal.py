@@ -1,6 +1,6 @@
 """The journal: every document of a run goes to disk, in order, before anyone else sees it.
 
-The folder of a run holds `run.journal`, one sealed line per document (`frames`), and in files beside it the large
+The folder of a run holds `run.journal`, one sealed line per document (`lines`), and in files beside it the large
 arrays (`frame_streams`). All are only ever appended to; everything else about a run can be made again from them (`run`
 reads them). What is promised: the death of the process loses no document that the engine has seen accepted; loss of
 power loses at most the last 0.1 s of scalar events and the frames that the writer has not confirmed (none of either
@@ -25,7 +25,7 @@ from .disk import RESERVE_BYTES, Reserve, check_disk, free_bytes
 from .errors import InputError
 from .frame_counters import FrameCounters
 from .frame_streams import FrameStreams
-from .frames import JOURNAL, Unwritable, encode, seal
+from .lines import JOURNAL, Unwritable, encode, seal
 
 COMMIT_S = 0.1
 """Scalar events wait at most this long for their flush to disk."""
@@ -260,8 +260,8 @@ class Journal:
 
     def _append(self, name: str, doc: Mapping[str, Any]) -> None:
         encoded = encode(doc)
-        frame = {"seq": self._next, "wall": time.time(), "clock": self._clock.monotonic(), "name": name, "doc": encoded}
-        self._lines.append(seal(frame))
+        line = {"seq": self._next, "wall": time.time(), "clock": self._clock.monotonic(), "name": name, "doc": encoded}
+        self._lines.append(seal(line))
         self._next += 1
         if self._each_event or name in FLUSHED_AT_ONCE:
             self._lines.flush()

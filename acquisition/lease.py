@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from ..devices.errors import NotPermitted
 from .errors import InputError
+from .home import home
 
 LEASE_S = 1.0
 BEAT_S = 0.1
@@ -89,6 +90,7 @@ class Lease:
             "orphan_s": REHEARSAL_S if rehearsal else ORPHAN_S,
             "rehearsal": rehearsal,
             "version": version,
+            "claims": "" if rehearsal else str(home() / "claims"),
             "ports": ports,
         }
         told = folder / "guard.json"

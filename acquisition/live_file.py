@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .frames import FRAMES
+from .lines import FRAMES
 from .nexus import TEXT, field, group, valid_name
-from .run import Frame
+from .run import Line
 
 BATCH_EVENTS = 100
 BATCH_S = 1.0
@@ -67,10 +67,10 @@ class LiveFile:
         self._outdated = False
         self._written = time.monotonic()
 
-    def take(self, frame: Frame) -> None:
+    def take(self, line: Line) -> None:
         """Take one line of the journal."""
-        doc = frame.doc
-        match frame.name:
+        doc = line.doc
+        match line.name:
             case "start":
                 self._figures = list(doc.get("figures", ()))
             case "descriptor":

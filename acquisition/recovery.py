@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .frames import JOURNAL, seal
 from .index import RunSummary, find_runs
-from .run import Frame, frames_and_ends, journal_of
+from .lines import JOURNAL, seal
+from .run import Line, journal_of, lines_and_ends
 
 RECOVERED = "recovered"
 """How the reason of a stop document begins that was written here."""
@@ -67,16 +67,16 @@ def _is_left(run: RunSummary) -> bool:
 def _mended(journal: Path, descriptor: int) -> Recovery:
     trouble: list[str] = []
     told = _Told()
-    for frame, end in frames_and_ends(journal, trouble.append):
-        told.take(frame, end)
+    for line, end in lines_and_ends(journal, trouble.append):
+        told.take(line, end)
     if told.last is None or told.run_uid is None:
         raise InputError(f"{journal}: no run begins here: {trouble[0] if trouble else 'it has no start document'}")
     aside = _put_aside(journal, descriptor, told.end) if trouble else None
     stop = None
     if not told.stopped:
         stop = told.stop_document(trouble[0] if trouble else "")
-        line = {"seq": told.last.seq + 1, "wall": time.time(), "clock": told.last.clock, "name": "stop", "doc": stop}
-        _write(descriptor, told.end, seal(line))
+        last = {"seq": told.last.seq + 1, "wall": time.time(), "clock": told.last.clock, "name": "stop", "doc": stop}
+        _write(descriptor, told.end, seal(last))
     return Recovery(journal, told.last.seq + 1, aside, stop)
 
 
@@ -84,25 +84,25 @@ class _Told:
     """What the good lines of a journal tell of its run."""
 
     def __init__(self) -> None:
-        self.last: Frame | None = None
+        self.last: Line | None = None
         self.end = 0
         self.run_uid: str | None = None
         self.stopped = False
         self._streams: dict[str, str] = {}
         self._n_events: Counter[str] = Counter()
 
-    def take(self, frame: Frame, end: int) -> None:
-        if self.run_uid is None and frame.name != "start":
+    def take(self, line: Line, end: int) -> None:
+        if self.run_uid is None and line.name != "start":
             return
-        self.last, self.end = frame, end
-        match frame.name:
+        self.last, self.end = line, end
+        match line.name:
             case "start":
-                self.run_uid = frame.doc["uid"]
+                self.run_uid = line.doc["uid"]
             case "descriptor":
-                self._streams[frame.doc["uid"]] = name = frame.doc.get("name") or "primary"
+                self._streams[line.doc["uid"]] = name = line.doc.get("name") or "primary"
                 self._n_events.setdefault(name, 0)
             case "event":
-                self._n_events[self._streams.get(frame.doc["descriptor"], "")] += 1
+                self._n_events[self._streams.get(line.doc["descriptor"], "")] += 1
             case "stop":
                 self.stopped = True
 

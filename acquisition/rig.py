@@ -100,7 +100,7 @@ def load_rig(name: str) -> Rig:
     """Read a rig: the name of a shipped one, or a path. Raises InputError with file, key and line."""
     path = shipped().get(name, Path(name))
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # as it is, for its hash
         return Rig(name, text, RigFile.model_validate(tomllib.loads(text)))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: {error}") from error

@@ -11,14 +11,14 @@ import numpy as np
 from .columns import ArrayStack, Events
 from .errors import InputError
 from .frame_files import FrameFiles
-from .frames import FRAMES, JOURNAL, Stored, decode, unseal
+from .lines import FRAMES, JOURNAL, Stored, decode, unseal
 
 TAIL_BYTES = 1 << 20
 """So much of a journal is read at once while it is followed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Line:
     """One line of a journal: number, wall time (s since 1970), the run's own clock (s), name and document."""
 
     seq: int
@@ -129,8 +129,8 @@ def read_run(path: Path, *, verify: bool = True) -> Run:
     files = FrameFiles(journal.parent)
     reader = _Reader(files, verify)
     trouble: list[str] = []
-    for frame in frames(journal, trouble.append):
-        reader.take(frame)
+    for line in lines(journal, trouble.append):
+        reader.take(line)
     if reader.start is None:
         raise InputError(f"{journal}: no run begins here: {trouble[0] if trouble else 'the file is empty'}")
     reader.finish()
@@ -156,28 +156,28 @@ def journal_of(path: Path) -> Path:
     return journal
 
 
-def frames(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> Iterator[Frame]:
-    """Frames of a journal up to the first that is damaged or out of order.
+def lines(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> Iterator[Line]:
+    """Lines of a journal up to the first that is damaged or out of order.
 
     `trouble` is told in one line what is left out.
     """
-    for frame, _ in frames_and_ends(journal, trouble):
-        yield frame
+    for line, _ in lines_and_ends(journal, trouble):
+        yield line
 
 
-def frames_and_ends(journal: Path, trouble: Callable[[str], None]) -> Iterator[tuple[Frame, int]]:
-    """As `frames`, each with the byte at which its line ends."""
+def lines_and_ends(journal: Path, trouble: Callable[[str], None]) -> Iterator[tuple[Line, int]]:
+    """As `lines`, each with the byte at which it ends."""
     size = journal.stat().st_size
     end = 0
-    with journal.open("rb") as lines:
-        for expected, line in enumerate(lines):
+    with journal.open("rb") as file:
+        for expected, text in enumerate(file):
             try:
-                frame = _frame(line, expected)
+                line = _line(text, expected)
             except (ValueError, KeyError, TypeError) as error:
                 trouble(f"line {expected + 1} at byte {end} {error}; the last {size - end} bytes are left out")
                 return
-            end += len(line)
-            yield frame, end
+            end += len(text)
+            yield line, end
 
 
 class Tail:
@@ -188,35 +188,35 @@ class Tail:
         self._end = self._next = 0
         self._at_once = TAIL_BYTES
 
-    def frames(self) -> Iterator[Frame]:
+    def lines(self) -> Iterator[Line]:
         """Lines that have come since they were asked for last, not all where there are many."""
         if not self._journal.exists():
             return
         with self._journal.open("rb") as file:
             file.seek(self._end)
-            text = file.read(self._at_once)
-        longer = len(text) == self._at_once and b"\n" not in text
+            come = file.read(self._at_once)
+        longer = len(come) == self._at_once and b"\n" not in come
         self._at_once = 2 * self._at_once if longer else TAIL_BYTES
-        for line in text.splitlines(keepends=True):
+        for text in come.splitlines(keepends=True):
             try:
-                frame = _frame(line, self._next)
+                line = _line(text, self._next)
             except (ValueError, KeyError, TypeError):
                 return
-            self._end += len(line)
+            self._end += len(text)
             self._next += 1
-            yield frame
+            yield line
 
 
-def _frame(line: bytes, expected: int) -> Frame:
-    if not line.endswith(b"\n"):
+def _line(text: bytes, expected: int) -> Line:
+    if not text.endswith(b"\n"):
         raise ValueError("is cut off")
-    text = unseal(line[:-1])
-    if text is None:
+    unsealed = unseal(text[:-1])
+    if unsealed is None:
         raise ValueError("does not match its checksum")
-    content = decode(text)
+    content = decode(unsealed)
     if content["seq"] != expected:
         raise ValueError(f"has number {content['seq']} where {expected} should follow")
-    return Frame(content["seq"], content["wall"], content["clock"], content["name"], content["doc"])
+    return Line(content["seq"], content["wall"], content["clock"], content["name"], content["doc"])
 
 
 class _Reader:
@@ -241,9 +241,9 @@ class _Reader:
         self._resources: dict[str, dict[str, Any]] = {}
         self._referenced: dict[str, int] = {}
 
-    def take(self, frame: Frame) -> None:
-        doc = frame.doc
-        match frame.name:
+    def take(self, line: Line) -> None:
+        doc = line.doc
+        match line.name:
             case "event":
                 self._event(doc)
             case "descriptor":
@@ -256,9 +256,9 @@ class _Reader:
             case "stream_datum" if doc["stream_resource"] in self._resources:
                 self._datum(doc)
             case "start" | "stop" | "truth":
-                setattr(self, frame.name, doc)
+                setattr(self, line.name, doc)
             case "note":
-                self.notes.append(Note(doc["kind"], frame.wall, frame.clock, doc["content"]))
+                self.notes.append(Note(doc["kind"], line.wall, line.clock, doc["content"]))
 
     def finish(self) -> None:
         """Put the events that waited into their streams, or name them."""

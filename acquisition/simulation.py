@@ -87,7 +87,7 @@ class Simulation:
         trace: Path | None = None,
         process: SimulatorProcess | None = None,
     ) -> None:
-        description = _describe(rig, seed, world or {})
+        description = describe(rig, seed, world or {})
         self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         self._core = random.choice(sorted(self._cores)) if self._cores and factor is None else None
         self._folder = tempfile.TemporaryDirectory(prefix="megabar-")
@@ -150,7 +150,7 @@ class Simulation:
         self.close()
 
 
-def _describe(rig: Rig, seed: int, world: Mapping[str, Any]) -> dict[str, Any]:
+def describe(rig: Rig, seed: int, world: Mapping[str, Any]) -> dict[str, Any]:
     """What the simulator process is told. Raises InputError for a rig that cannot be simulated."""
     content = rig.content
     if content.world is None:

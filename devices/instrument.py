@@ -205,12 +205,19 @@ class Instrument(Device):
         actions = next(iter(self.safe_state.ways.values())).actions
         return [(action.name, functools.partial(self.bring_about, action), action.within_s) for action in actions]
 
+    def secure(self) -> Steps:
+        """Go the first way to safety, inside a job of the link. Raises Refused, LinkError."""
+        if self.safe_state is not None:
+            for action in next(iter(self.safe_state.ways.values())).actions:
+                yield from self._bring_about(action)
+
     def bring_about(self, action: SafeAction) -> JobStatus:
         """Command a safe action until it is seen; the Status fails with Refused or LinkError where it is not."""
         return self.link.submit(lambda: self._bring_about(action))
 
     def _bring_about(self, action: SafeAction) -> Steps:
-        """Command it, again and again, until it is seen. Raises Refused, LinkError."""
+        """Command it, again and again, until it is seen; readings keep what was. Raises Refused, LinkError."""
+        readings = [[reading for reading in self.readings() if reading.query == seen.query] for seen in action.seen]
         deadline = self.clock.monotonic() + action.within_s - action.again_s
         queries = [self.locate(seen.query) for seen in action.seen]
         while True:
@@ -224,6 +231,10 @@ class Instrument(Device):
                 failure = error
             try:
                 replies = self.link.fetch(queries)
+                stamp = self.clock.time()
+                for shown, reply in zip(readings, replies, strict=True):
+                    for reading in shown:
+                        reading.take(reply, stamp)
                 astray = [seen.name for seen, reply in zip(action.seen, replies, strict=True) if not seen.holds(reply)]
                 if not astray:
                     return

@@ -146,6 +146,11 @@ def read(roles: Roles, stream: str) -> MsgGenerator[dict[str, Any]]:
     return (yield from record(stream, (roles.laser, roles.gate)))
 
 
+def dwell_s(parameters: Parameters) -> float:
+    """How long the plan may go without a message, in seconds; after that it hangs."""
+    return max(START_S, parameters.poll_s) + REPLY_S
+
+
 def expected_duration_s(parameters: Parameters) -> float:
     """About how long a run takes, in seconds."""
     ramps_s = 2.0 * parameters.current_percent / parameters.ramp_percent_per_s

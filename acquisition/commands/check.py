@@ -1,15 +1,14 @@
 """`megabar check`: preflight of a rig and an experiment, without changing anything."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import InputError
-from .options import Out, Set, split_settings
-
-BYTES_PER_HOUR = 20e6
-"""Spectra and radiographs of a deformation, about; twice as much must be free."""
+from .options import Json, Out, Set, split_settings
 
 
 def check(
@@ -18,39 +17,49 @@ def check(
     simulate: Annotated[bool, typer.Option("--simulate", help="Check the simulated rig instead.")] = False,
     set_: Set = None,
     out: Out = Path("data"),
+    no_dry_run: Annotated[bool, typer.Option("--no-dry-run", help="Leave out the dry run of the plan.")] = False,
+    approve: Annotated[
+        str, typer.Option("--approve", metavar="NAME", help="Record that this person has approved the rig file.")
+    ] = "",
+    as_json: Json = False,
 ) -> int:
-    """Check links, identities, limits, roles and disk; dry-run an experiment on its simulated rig."""
-    from ..disk import check_disk
-    from ..experiments import check_roles, find
-    from ..rig import load_rig
-    from ..session import Session
-    from ..simulation import Simulation
-
+    """Check instruments, guard, limits, the plan in a dry run, disk and clock: a line each, nothing is set."""
     settings, world = split_settings(set_)
     if settings and experiment is None:
         raise InputError(f"--set {next(iter(settings))}: parameters belong to an experiment, and none is named")
+    from ..experiments import check_roles, find
+    from ..preflight import Finding, approval, preflight
+    from ..rig import load_rig
+    from .progress import Progress
+
     the_rig = load_rig(rig)
     check_roles(the_rig)
     chosen = None if experiment is None else find(experiment)
     parameters = None if chosen is None else chosen.parse(settings)
-    if chosen is not None:
-        for role in chosen.role_names:
-            print(f"role {role:14} {the_rig.instrument_for(role)}")
-    simulation = Simulation(the_rig, 0, world=world) if simulate else None
-    try:
-        with Session(the_rig, simulation=simulation) as session:
-            for name, device in session.devices.items():
-                print(f"link {name:14} {device.address} answers as {type(device).__name__}")
-            if chosen is not None and parameters is not None:
-                session.check_setpoints(chosen, parameters)
-                print("set-points      within limits")
-    finally:
-        if simulation is not None:
-            simulation.close()
-    if chosen is None:
-        return 0
-    hours = chosen.expected_duration_s(parameters) / 3600
-    print(f"time            about {hours:.1f} h")
-    check_disk(out, BYTES_PER_HOUR * hours)
-    print(f"disk            room for {BYTES_PER_HOUR * hours / 1e9:.1f} GB, twice")
-    return 0
+    expected_s = 0.0 if chosen is None else chosen.expected_duration_s(parameters)
+    findings = []
+
+    def tell(finding: Finding | None) -> None:
+        if finding is not None:
+            findings.append(finding)
+            if not as_json:
+                print(f"{finding.check:18} {finding.verdict:8} {finding.text}", flush=True)
+
+    with Progress("dry run", expected_s, quiet=as_json) as progress:
+        for finding in preflight(
+            the_rig,
+            chosen,
+            parameters,
+            simulated=simulate,
+            world=world,
+            out=out,
+            rehearsed=not no_dry_run,
+            observers=[progress],
+        ):
+            tell(finding)
+    if approve or not simulate:
+        tell(approval(the_rig, approve))  # last: a rig that cannot be is not approved
+    failed = [finding for finding in findings if finding.verdict == "FAILED"]
+    if as_json:
+        print(json.dumps({"rig": rig, "experiment": experiment, "checks": [dataclasses.asdict(f) for f in findings]}))
+    return 1 if failed else 0

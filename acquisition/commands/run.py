@@ -161,6 +161,7 @@ def _execute(
     experiment, parameters, rig = chosen.experiment, chosen.parameters, chosen.rig
     needed = [rig.instrument_for(role) for role in experiment.role_names]
     guard = guard_folder(rig) if simulation is None or simulation.outlives else folder
+    metadata = {} if simulation else _approved(rig, needed)
     with (
         simulation or contextlib.nullcontext(),
         Session(rig, needed, simulation=simulation, guard=guard) as session,
@@ -176,9 +177,22 @@ def _execute(
             parameters,
             folder,
             seed=seed,
+            metadata=metadata,
             observers=[progress, _Ending(interrupts)],
             resumed=chosen.resumed,
         )
+
+
+def _approved(rig: "Rig", needed: Sequence[str]) -> dict[str, Any]:
+    """Who has approved the rig file, for the start document. Raises InputError where it was altered since."""
+    from ..approval import hazards_of, require_approved
+
+    if (approval := require_approved(rig)) is not None:
+        return {"approval": {"who": approval.who, "when": approval.when}}
+    if hazards := hazards_of(rig, needed):
+        what = f"nobody has approved {rig.name}, which has hazards ({', '.join(hazards)})"
+        print(f"{what}; megabar check {rig.name} --approve NAME records that somebody has", file=sys.stderr)
+    return {}
 
 
 class _Ending:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .epics import EpicsPort
+from .inspection import inspect
 from .log import Log, now
 from .port import Port, StreamPort
 from .sequence import UNCONFIRMED, Sequence
@@ -24,6 +25,8 @@ LOOK_S = 0.01
 """How often the lease is looked at."""
 WRITTEN_AFTER_S = 0.05
 """How long what is written about a trip waits for the first commands: the disk may be slow."""
+LIVES, SERVES = b".", b"s"
+"""What a guard shows its keeper."""
 STARVED_S = 0.2
 """A guard that was not scheduled for so long first reads the beats that have queued up."""
 
@@ -71,6 +74,7 @@ class Guard:
         mask = os.umask(0o177)
         server = await asyncio.start_unix_server(self._talk, path, limit=8192)
         os.umask(mask)
+        self._show_life(SERVES)
         self._log.write("serving", troubles=troubles, latched=self.latched)
         watchers = [self._watch(name, check) for name, check in self._checks()]
         watchers += [self._kick(name) for name in self._kicked()]
@@ -120,6 +124,13 @@ class Guard:
 
     async def _on_status(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         return self._state()
+
+    async def _on_inspect(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Whether it could be armed now; nothing is asked of the instruments of a run that goes on."""
+        if self.armed:
+            return {"refused": self._why_not({}), "ports": {}}
+        found = await asyncio.gather(*map(inspect, self._ports.values()))
+        return {"refused": self._why_not({}), "ports": dict(zip(self._ports, found, strict=True))}
 
     def _state(self) -> dict[str, Any]:
         held = {name: round(until - now(), 3) for name, until in self._sequence.held_until.items()}
@@ -199,6 +210,8 @@ class Guard:
     async def _on_leave(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         if self._holder is not None or self.latched or not self._sequence.over:
             return {"refused": "there is something left to look after"}
+        if self._n_clients > 1:
+            return {"refused": "another engine is connected"}
         self._log.write("leaves")
         asyncio.get_running_loop().call_later(0.05, os._exit, 0)
         return {"leaves": True}
@@ -243,9 +256,9 @@ class Guard:
                 self._log.write("no engine comes any more")
                 os._exit(0)
 
-    def _show_life(self) -> None:
+    def _show_life(self, sign: bytes = LIVES) -> None:
         try:
-            os.write(self._alive, b".")
+            os.write(self._alive, sign)
         except BlockingIOError:
             pass
         except OSError:
@@ -397,6 +410,8 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip() or "a trip"
     except FileNotFoundError:
         return ""
+    except (OSError, ValueError) as error:  # whatever it says, somebody has to look
+        return f"the latch cannot be read ({error})"
 
 
 def _write(path: str, text: str) -> None:

@@ -17,10 +17,13 @@ def now() -> float:
 
 
 class Log:
-    """A file of JSON lines that is only appended to. A full disk never stops a trip: what cannot be written is lost."""
+    """A file of JSON lines that is only appended to. No disk ever stops a trip: what cannot be written is lost."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._descriptor = -1
+        with contextlib.suppress(OSError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o600)
         self._samples: collections.deque[tuple[float, str, Any]] = collections.deque()
         self._until = 0.0
 
@@ -29,6 +32,11 @@ class Log:
         line = json.dumps({"what": what, "boottime": now(), "wall": time.time(), **more}) + "\n"
         with contextlib.suppress(OSError):
             os.write(self._descriptor, line.encode())
+
+    def close(self) -> None:
+        """Give the file back to the system."""
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
 
     def sample(self, name: str, value: Any) -> None:
         """A reading, or a command that has passed: kept for a minute, written where a trip is near."""

@@ -111,6 +111,8 @@ class Specification(TypedDict):
     log: str
     latch: str
     """A file that exists while a trip has not been acknowledged."""
+    claims: NotRequired[str]
+    """A folder that it shares with the guards of other rigs: no instrument has two. Not where they are simulated."""
     lease_s: float
     dwell_max_s: float
     orphan_s: float

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from ophyd import Component, Kind
 
-from ..errors import LinkError, Refused, WrongInstrument
-from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
+from ..errors import Refused, WrongInstrument
+from ..instrument import Instrument, Reading, Setpoint
 from ..link import Steps
 from ..modbus import ModbusLink, Register
 from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
@@ -74,7 +74,7 @@ class Heating(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Switch; the Status fails with Refused or LinkError where the controller does not confirm."""
         self.check_value(value)
-        return self.instrument.link.submit(self._regulate if value else self._cut)
+        return self.instrument.link.submit(self._regulate if value else self.instrument.secure)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -91,22 +91,6 @@ class Heating(Setpoint):
         furnace.fetch(self)
         if self.get() != 1:
             raise Refused(f"{self.name}: the controller stays in manual")
-
-    def _cut(self) -> Steps:
-        """To be off is worth asking for more than once: every step is harmless when repeated."""
-        furnace = self.instrument
-        failure: Exception = Refused(f"{self.name}: the output did not go to zero")
-        for _ in range(ATTEMPTS):
-            try:
-                furnace.link.assign(AUTO_MANUAL, MANUAL)
-                furnace.link.assign(MANUAL_OUTPUT, 0.0)
-                yield SETTLING_S
-                furnace.fetch(self, furnace.output)
-                if self.get() == 0 and furnace.output.get() == 0:
-                    return
-            except (LinkError, Refused) as error:
-                failure = error
-        raise failure
 
 
 class Eurotherm3504(Instrument):

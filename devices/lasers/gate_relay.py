@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from ophyd import Component, Kind
 
-from ..errors import LimitError, LinkError, Refused, WrongInstrument
-from ..instrument import ATTEMPTS, Instrument, Setpoint
+from ..errors import LimitError, Refused, WrongInstrument
+from ..instrument import Instrument, Setpoint
 from ..link import Steps
 from ..modbus import Coil, ModbusLink, Register
 from ..safe_state import Beat, SafeAction, SafeState, Seen, Watched, Way
@@ -47,31 +47,12 @@ class Contact(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Open; the Status fails with Refused or LinkError where the contact does not read open."""
         self.check_value(value)
-        return self.instrument.link.submit(self._open)
+        return self.instrument.link.submit(self.instrument.secure)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0."""
         if value != 0:
             raise LimitError(f"{self.name} = {value:g} is refused: accepted is 0; pulses close it")
-
-    def _open(self) -> Steps:
-        """To be open is worth asking for more than once. What counts is the reading, whatever was answered."""
-        relay = self.instrument
-        failure: Exception = Refused(f"{self.name}: the contact did not open")
-        for _ in range(ATTEMPTS):
-            try:
-                relay.link.assign(relay.locate(CONTACT), 0)
-            except (LinkError, Refused) as error:
-                failure = error
-            yield SETTLING_S
-            try:
-                (reply,) = relay.link.fetch([relay.locate(CONTACT)])
-                self.take(reply, relay.clock.time())
-                if self.get() == 0:
-                    return
-            except (LinkError, Refused) as error:
-                failure = error
-        raise failure
 
 
 class Pulse(Setpoint):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ophyd import Component, Kind
 
 from ..errors import GarbledReply, LimitError, LinkError, Refused, WrongInstrument
-from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
+from ..instrument import Instrument, Reading, Setpoint
 from ..link import Steps
 from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
 from ..status import JobStatus
@@ -152,7 +152,7 @@ class Emission(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Switch; the Status fails with Refused or LinkError where the laser does not confirm."""
         self.check_value(value)
-        return self.instrument.link.submit(self._start if value else self._end)
+        return self.instrument.link.submit(self._start if value else self.instrument.secure)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -177,27 +177,8 @@ class Emission(Setpoint):
                 if laser.clock.monotonic() > deadline:
                     raise Refused(f"{self.name}: still in its safety start after {START_LIMIT_S:g} s")
         except (LinkError, Refused):
-            yield from self._end()  # whatever became of the start, it is not left half done
+            yield from laser.secure()  # whatever became of the start, it is not left half done
             raise
-
-    def _end(self) -> Steps:
-        """To be off is worth asking for more than once. What counts is the status, whatever was answered."""
-        laser = self.instrument
-        failure: Exception = Refused(f"{self.name}: the emission did not end")
-        for _ in range(ATTEMPTS):
-            try:
-                laser.link.assign("EMOFF", None)
-            except (LinkError, Refused) as error:
-                failure = error
-            try:
-                (reply,) = laser.link.fetch(["STA"])
-                self.take(reply, laser.clock.time())
-                if self.get() == 0:
-                    return
-            except (LinkError, Refused) as error:
-                failure = error
-            yield OFF_SETTLING_S
-        raise failure
 
 
 class IPGYLR(Instrument):

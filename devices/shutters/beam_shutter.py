@@ -5,7 +5,7 @@ from typing import Final
 from ophyd import Component as Cpt
 
 from ..epics import EpicsInstrument
-from ..errors import Refused
+from ..errors import LimitError, Refused
 from ..instrument import Reading
 from ..link import Steps
 from ..safe_state import SafeAction, SafeState, Seen, Way
@@ -35,11 +35,15 @@ class BeamShutter(EpicsInstrument):
         """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
 
         Raises:
-            ValueError: another word.
+            LimitError: another word.
         """
-        if state not in COMMANDS:
-            raise ValueError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
+        self.check_value(state)
         return self.link.submit(lambda: self._go(state))
+
+    def check_value(self, state: str) -> None:
+        """Raises LimitError for another word than "open" and "closed"."""
+        if state not in COMMANDS:
+            raise LimitError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
 
     def _go(self, state: str) -> Steps:
         button, expected = COMMANDS[state]

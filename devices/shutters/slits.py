@@ -7,6 +7,7 @@ from typing import Any
 from ophyd import Component as Cpt
 
 from ..epics import EpicsInstrument
+from ..errors import LimitError
 from ..motion.motor import Motor, travel
 from ..status import JobStatus
 
@@ -31,11 +32,15 @@ class EpicsSlits(EpicsInstrument):
             self.v.check_value(v)
 
     def set(self, opening: str) -> JobStatus:
-        """Move both gaps to an opening. Raises ValueError for a name that is not known."""
-        if opening not in self.openings:
-            raise ValueError(f"{self.name} has no opening {opening!r}; accepted are {', '.join(self.openings)}")
+        """Move both gaps to an opening. Raises LimitError for a name that is not known."""
+        self.check_value(opening)
         h, v = self.openings[opening]
         return travel({self.h: h, self.v: v})
+
+    def check_value(self, opening: str) -> None:
+        """Raises LimitError for a name that is not known."""
+        if opening not in self.openings:
+            raise LimitError(f"{self.name} has no opening {opening!r}; accepted are {', '.join(self.openings)}")
 
     def stop(self, *, success: bool = False) -> None:
         """Stop both gaps where they are."""

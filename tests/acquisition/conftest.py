@@ -12,6 +12,10 @@ from bluesky import RunEngine
 from ophyd import Signal
 
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.rig import load_rig
+from megabar.acquisition.simulation import Simulation
+
+from .laser_bench import BENCH, Bench
 
 HC_KEV_ANGSTROM = 12.39842
 EPOCH = 1_767_225_600.0
@@ -246,3 +250,14 @@ def record() -> Record:
 def recorded(record: Record, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of twenty-four steps, shared by all tests that only read."""
     return record(tmp_path_factory.mktemp("runs") / "deformation", steps=24)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv("MEGABAR_HOME", str(tmp_path / "home"))
+    template = tmp_path / "template.toml"
+    template.write_text(BENCH.format(laser="", relay="", hazardous="false"), encoding="utf-8")
+    with Simulation(load_rig(str(template)), 0, factor=1.0, trace=tmp_path / "trace") as served:
+        bench = Bench(tmp_path, served)
+        yield bench
+        bench.close()

@@ -14,8 +14,8 @@ import pytest
 
 from megabar.acquisition.derived import Derivation
 from megabar.acquisition.export import export
-from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.run import Tail, read_run
 
 CLOCK = SimpleNamespace(monotonic=lambda: 0.0)
@@ -208,16 +208,16 @@ def test_the_tail_of_a_journal_is_read_as_it_grows_and_when_its_end_is_replaced(
     raw = (recorded / JOURNAL).read_bytes()
     growing = tmp_path / JOURNAL
     tail = Tail(growing)
-    assert list(tail.frames()) == []
+    assert list(tail.lines()) == []
     found = []
     for end in (100, 5000, 5001, 30_000, len(raw)):
         growing.write_bytes(raw[:end])
-        found += tail.frames()
+        found += tail.lines()
         assert len(found) == raw[:end].count(b"\n")
         growing.write_bytes(raw[:end] + b"torn line that is cut off again")
-        found += tail.frames()
+        found += tail.lines()
         assert len(found) == raw[:end].count(b"\n")
-    assert [frame.seq for frame in found] == list(range(raw.count(b"\n")))
+    assert [line.seq for line in found] == list(range(raw.count(b"\n")))
 
 
 def test_a_line_longer_than_what_is_read_at_once_is_read(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_a_line_longer_than_what_is_read_at_once_is_read(recorded: Path, monkeyp
 
     monkeypatch.setattr(run_module, "TAIL_BYTES", 64)
     tail = Tail(recorded / JOURNAL)
-    found = [frame for _ in range(2000) for frame in tail.frames()]
+    found = [line for _ in range(2000) for line in tail.lines()]
     assert len(found) == (recorded / JOURNAL).read_bytes().count(b"\n")
 
 

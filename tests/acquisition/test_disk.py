@@ -20,9 +20,9 @@ from megabar.acquisition import disk
 from megabar.acquisition import journal as journal_module
 from megabar.acquisition.disk import RESERVE_BYTES, Reserve, check_disk, file_system
 from megabar.acquisition.errors import InputError
-from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.journal import Journal, JournalError
-from megabar.acquisition.run import frames, read_run
+from megabar.acquisition.lines import JOURNAL
+from megabar.acquisition.run import lines, read_run
 
 CLOCK = SimpleNamespace(monotonic=lambda: 12.5)
 START = {"uid": "u", "time": 0.0}
@@ -181,7 +181,7 @@ def record(folder: Path, disk_: SmallDisk | None = None) -> tuple[list[tuple[str
 
 
 def kept(folder: Path) -> list[tuple[str, Any]]:
-    return [(frame.name, frame.doc.get("uid", frame.doc.get("kind"))) for frame in frames(folder / JOURNAL)]
+    return [(line.name, line.doc.get("uid", line.doc.get("kind"))) for line in lines(folder / JOURNAL)]
 
 
 @pytest.fixture(scope="module")

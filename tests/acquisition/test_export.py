@@ -18,8 +18,8 @@ from ophyd import Signal
 from megabar.acquisition import export as export_module
 from megabar.acquisition.errors import InputError
 from megabar.acquisition.export import export
-from megabar.acquisition.frames import FRAMES, JOURNAL
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import FRAMES, JOURNAL
 from megabar.acquisition.run import read_run
 
 Record = Callable[..., Path]

@@ -23,10 +23,10 @@ from ophyd import Signal
 from megabar.acquisition import frame_files, frame_writer
 from megabar.acquisition.export import export
 from megabar.acquisition.frame_files import AS_IT_IS, PACKED, FrameFile, FrameFiles
-from megabar.acquisition.frames import FRAMES, JOURNAL, Stored, seal
 from megabar.acquisition.journal import Journal, JournalError
+from megabar.acquisition.lines import FRAMES, JOURNAL, Stored, seal
 from megabar.acquisition.recovery import recover
-from megabar.acquisition.run import Frame, frames, read_run
+from megabar.acquisition.run import Line, lines, read_run
 
 CLOCK = SimpleNamespace(monotonic=lambda: 0.0)
 START = {"uid": "u", "time": 0.0}
@@ -52,8 +52,8 @@ def image(number: int, shape: tuple[int, ...] = (128, 128)) -> np.ndarray:
 IMAGES = descriptor(image={"shape": [128, 128], "dtype_numpy": "<u2"}, n={"dtype": "integer", "shape": []})
 
 
-def lines(folder: Path, *names: str) -> list[Frame]:
-    return [frame for frame in frames(folder / JOURNAL) if not names or frame.name in names]
+def recorded(folder: Path, *names: str) -> list[Line]:
+    return [line for line in lines(folder / JOURNAL) if not names or line.name in names]
 
 
 def record(folder: Path, n: int, shown: dict[str, Any] = IMAGES, **options: Any) -> Path:
@@ -74,18 +74,18 @@ def test_frames_come_back_and_their_documents_are_those_of_event_model(tmp_path:
     for number, frame in enumerate(stack, 1):
         np.testing.assert_array_equal(frame, image(number))
     np.testing.assert_array_equal(run.streams["shots"].timestamps["image"], np.arange(1.0, 21.0))
-    (declared,) = lines(tmp_path, "descriptor")
+    (declared,) = recorded(tmp_path, "descriptor")
     assert {key: said.get("external") for key, said in declared.doc["data_keys"].items()} == {
         "image": "STREAM:",
         "n": None,
     }
-    (resource,) = lines(tmp_path, "stream_resource")
-    data = lines(tmp_path, "stream_datum")
+    (resource,) = recorded(tmp_path, "stream_resource")
+    data = recorded(tmp_path, "stream_datum")
     assert [datum.doc["seq_nums"]["start"] for datum in data] == list(range(1, 21))
-    for frame in (declared, resource, *data):
-        event_model.schema_validators[event_model.DocumentNames[frame.name]].validate(frame.doc)
-    assert all(set(frame.doc["data"]) == {"n"} for frame in lines(tmp_path, "event"))
-    assert lines(tmp_path)[-1].name == "stop"
+    for line in (declared, resource, *data):
+        event_model.schema_validators[event_model.DocumentNames[line.name]].validate(line.doc)
+    assert all(set(line.doc["data"]) == {"n"} for line in recorded(tmp_path, "event"))
+    assert recorded(tmp_path)[-1].name == "stop"
 
 
 def test_a_frame_is_on_the_disk_before_the_journal_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_each_frame_is_confirmed_before_the_next_step_where_a_plan_asks_for_it(t
         journal("descriptor", IMAGES)
         for number in range(1, 6):
             journal("event", event(number, image=image(number), n=number))
-            assert len(lines(tmp_path, "stream_datum")) == number
+            assert len(recorded(tmp_path, "stream_datum")) == number
         journal("stop", STOP)
 
 
@@ -272,7 +272,7 @@ def check_dying(folder: Path, after_s: float) -> None:
     assert all("image was not written" in line for line in run.damaged)
     stream = run.streams["shots"]
     kept = [int(number) for number in stream.data["n"]]
-    flushed = [datum.doc["seq_nums"]["start"] for datum in lines(folder, "stream_datum")]
+    flushed = [datum.doc["seq_nums"]["start"] for datum in recorded(folder, "stream_datum")]
     assert set(flushed) <= set(kept)
     assert len(kept) + len(run.damaged) >= dying.seen
     for number, frame in zip(kept, stream.data["image"], strict=True):
@@ -364,14 +364,14 @@ def test_frames_that_find_no_room_end_the_run_and_those_before_are_right(tmp_pat
     run = read_run(tmp_path)
     assert (run.exit_status, run.torn) == ("fail", "")
     stream = run.streams["primary"]
-    assert len(stream) >= len(lines(tmp_path, "stream_datum")) >= 1
+    assert len(stream) >= len(recorded(tmp_path, "stream_datum")) >= 1
     for number, frame in zip(stream.seq_num, stream.data["image"], strict=True):
         np.testing.assert_array_equal(frame, image(int(number)))
 
 
 def test_frames_that_the_journal_could_not_name_any_more_are_found_in_their_file(tmp_path: Path) -> None:
     record(tmp_path, 6)
-    kept = [frame for frame in (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True) if b'"stream_' not in frame]
+    kept = [line for line in (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True) if b'"stream_' not in line]
     content = [json.loads(line[9:]) | {"seq": seq} for seq, line in enumerate(kept)]
     (tmp_path / JOURNAL).write_bytes(b"".join(map(seal, content[:-1])))
     recover(tmp_path)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.index import find_runs
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import JOURNAL
 
 Record = Callable[..., Path]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from megabar.acquisition.experiments import find
-from megabar.acquisition.frames import JOURNAL
+from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.report import report
 from megabar.acquisition.rig import load_rig
 from megabar.acquisition.run import read_run

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from ophyd import Signal
 
 from megabar.acquisition import journal as journal_module
-from megabar.acquisition.frames import JOURNAL
 from megabar.acquisition.journal import AppendOnlyFile, Journal, JournalError, check_metadata
+from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.run import read_run
 
 
@@ -115,10 +115,10 @@ def test_numpy_scalars_and_tuples_become_plain(tmp_path: Path) -> None:
 
 def test_every_line_carries_number_clocks_and_checksum(tmp_path: Path) -> None:
     lines = (write(tmp_path, 1.0) / JOURNAL).read_bytes().splitlines()
-    frames = [json.loads(line[9:]) for line in lines]
-    assert [frame["name"] for frame in frames] == ["start", "descriptor", "event", "stop"]
-    assert [frame["seq"] for frame in frames] == [0, 1, 2, 3]
-    assert {frame["clock"] for frame in frames} == {12.5}
+    contents = [json.loads(line[9:]) for line in lines]
+    assert [content["name"] for content in contents] == ["start", "descriptor", "event", "stop"]
+    assert [content["seq"] for content in contents] == [0, 1, 2, 3]
+    assert {content["clock"] for content in contents} == {12.5}
     assert all(line[:8] == b"%08x" % zlib.crc32(line[9:]) for line in lines)
 
 
@@ -409,7 +409,7 @@ ANYTHING = st.recursive(
 @settings(max_examples=int(os.environ.get("MEGABAR_EXAMPLES", "200")), deadline=None)
 @given(st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3))
 def test_metadata_is_either_refused_or_comes_back(metadata: dict[str, Any]) -> None:
-    from megabar.acquisition.frames import decode, encode, seal, unseal
+    from megabar.acquisition.lines import decode, encode, seal, unseal
 
     try:
         check_metadata(metadata)

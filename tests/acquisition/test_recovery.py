@@ -11,8 +11,8 @@ from nexusformat.nexus import nxload
 
 from megabar.acquisition.commands.main import main
 from megabar.acquisition.errors import InputError
-from megabar.acquisition.frames import JOURNAL, seal, unseal
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import JOURNAL, seal, unseal
 from megabar.acquisition.recovery import recover, unfinished
 from megabar.acquisition.run import read_run
 
@@ -167,5 +167,5 @@ def test_the_stop_is_sealed_like_every_line(copy: Path) -> None:
     cut(copy, lines_before_stop(copy))
     recover(copy)
     last = (copy / JOURNAL).read_bytes().splitlines()[-1]
-    frame = json.loads(unseal(last) or b"null")
-    assert (frame["name"], frame["doc"]["exit_status"]) == ("stop", "fail")
+    line = json.loads(unseal(last) or b"null")
+    assert (line["name"], line["doc"]["exit_status"]) == ("stop", "fail")

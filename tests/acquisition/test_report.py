@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from megabar.acquisition.frames import FRAMES, JOURNAL
+from megabar.acquisition.lines import FRAMES, JOURNAL
 from megabar.acquisition.report import draw_curves, report
 from megabar.acquisition.run import Run, read_run
 from megabar.analysis.figures import deformation, page

@@ -15,9 +15,9 @@ from ophyd import Signal
 
 from megabar.acquisition import run as run_module
 from megabar.acquisition.columns import ArrayStack
-from megabar.acquisition.frames import FRAMES, JOURNAL, seal
 from megabar.acquisition.journal import Journal
-from megabar.acquisition.run import Frame, frames, read_run
+from megabar.acquisition.lines import FRAMES, JOURNAL, seal
+from megabar.acquisition.run import Line, lines, read_run
 
 
 class Clock:
@@ -34,8 +34,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / JOURNAL
 
 
-def documents(journal: Path) -> list[Frame]:
-    return list(frames(journal))
+def documents(journal: Path) -> list[Line]:
+    return list(lines(journal))
 
 
 def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Path, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Pat
         cut.write_bytes(raw[:size])
         complete = raw[:size].count(b"\n")
         trouble: list[str] = []
-        assert list(frames(cut, trouble.append)) == whole[:complete]
+        assert list(lines(cut, trouble.append)) == whole[:complete]
         clean = size == 0 or raw[size - 1 : size] == b"\n"
         assert trouble == [] if clean else "is cut off" in trouble[0]
         if complete and raw[size - 2 : size + 2].count(b"\n"):  # around the ends of lines the whole reader too
@@ -57,7 +57,7 @@ def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Pat
                 read_run(cut)
 
 
-def flipped(small: Path, target: Path, flips: int) -> list[tuple[int, list[Frame]]]:
+def flipped(small: Path, target: Path, flips: int) -> list[tuple[int, list[Line]]]:
     raw = small.read_bytes()
     rng = np.random.default_rng(24)
     found = []
@@ -243,7 +243,7 @@ def test_events_that_are_taken_again_after_a_pause_replace_the_first(tmp_path: P
         with pytest.raises(Exception, match="paused"):
             engine(plan())
         engine.resume()
-    events = [frame.doc for frame in documents(tmp_path / JOURNAL) if frame.name == "event"]
+    events = [line.doc for line in documents(tmp_path / JOURNAL) if line.name == "event"]
     stream = read_run(tmp_path).streams["primary"]
     assert [event["seq_num"] for event in events] == [1, 2, 3, 1, 2, 3]
     assert list(stream.seq_num) == [1, 2, 3]

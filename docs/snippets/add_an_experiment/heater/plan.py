@@ -1,6 +1,6 @@
 """Measure how hot the sample gets for the output of its furnace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,22 @@ def heater_curve(
             yield from bps.mv(roles.furnace.setpoint, float(target_c), timeout=REPLY_S)
             yield from bps.mv(roles.furnace.heating, 1, timeout=REPLY_S)
             yield from bps.sleep(60.0 * (target_c - before_c) / parameters.ramp_k_per_min + parameters.settle_s)
-            yield from bps.trigger_and_read([roles.furnace, roles.thermocouple], name="step")
+            yield from read((roles.furnace, roles.thermocouple))
             before_c = target_c
         yield from bps.mv(roles.furnace.heating, 0, timeout=REPLY_S)
 
     return run()
+
+
+def read(devices: Sequence[Any]) -> MsgGenerator[None]:
+    """One event of the stream `step`; every wait has a time limit."""
+    for device in devices:
+        yield from bps.trigger(device, group="read")
+    yield from bps.wait("read", timeout=REPLY_S)
+    yield from bps.create("step")
+    for device in devices:
+        yield from bps.read(device)
+    yield from bps.save()
 
 
 def expected_duration_s(parameters: Parameters) -> float:
