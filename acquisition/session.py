@@ -96,7 +96,7 @@ class Session:
         """Disconnect; changes nothing in any instrument."""
         for link in self._links.values():
             link.permit = lambda command: None
-            link.call(link.close)
+            link.end()
         if self.lease is not None:
             self.lease.leave()
 
@@ -118,7 +118,7 @@ class Session:
         analyses = list(experiment.analyses(names, parameters))
         start = {**_start_metadata(self.rig, experiment, parameters, names, seed, self.clock), **(metadata or {})}
         check_metadata(start)
-        report = SafetyReport(self.clock.time)
+        report = SafetyReport(self.clock)
         hazardous = [device for device in self.devices.values() if device.hazard]
         results = {analysis.name: analysis for analysis in analyses}
         try:
