@@ -20,12 +20,13 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import SafetyReport, made_safe
 from .clock import RealClock
-from .engine import Isolated, MessageCounter, Observer, aborts, make_engine
+from .engine import MessageCounter, aborts, make_engine
 from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
 from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
+from .observers import Observer, Observers
 from .recording import noted, recorded
 from .rig import Rig, load_class
 from .simulation import Simulation
@@ -109,8 +110,11 @@ class Session:
         seed: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         observers: Sequence[Observer] = (),
+        subscribers: Sequence[Observer] = (),
     ) -> Outcome:
         """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
+
+        Observers may fail, lag or block, each in its own thread. Subscribers are called by the engine, which waits.
 
         A failure in the run does not raise: it is told by the outcome, and by the stop document.
         """
@@ -128,10 +132,9 @@ class Session:
         journal = Journal(folder, self.clock, durability=experiment.durability)
         plan = made_safe(noted(plan, functools.partial(journal.note, "hazard")), hazardous, report)
         tail = _Tail()
-        engine = make_engine(
-            self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
-        )
-        complaint = self._guarded(engine, recorded(plan, analyses), report, experiment, parameters, folder.name)
+        with Observers(observers) as observed:
+            engine = make_engine(self.clock, [journal, _Analyses(analyses), tail, *subscribers, observed])
+            complaint = self._guarded(engine, recorded(plan, analyses), report, experiment, parameters, folder.name)
         truth = None
         try:
             if self.lease is not None and tail.stop:
@@ -152,6 +155,7 @@ class Session:
             warnings=[
                 *(f"go and look: {line}" for line in report.lines if line.startswith("UNCONFIRMED")),
                 *_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
+                *observed.warnings,
             ],
             window=_window(tail.results),
         )

@@ -103,11 +103,12 @@ def _execute(
         if not session.clock.simulated:  # a rehearsal is over before anybody could look
             derivations[0].follow(folder, folder / f"{experiment.name}.live.nxs")
         interrupts.check()
-        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
+        ending = _Ending(interrupts)
+        return session.run(experiment, parameters, folder, seed=seed, observers=[progress], subscribers=[ending])
 
 
 class _Ending:
-    """An observer that lets nobody interrupt what follows the end of a run: its outcome is told, its files are made."""
+    """A subscriber that lets nobody interrupt what follows the end of a run: its outcome, its files."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
