@@ -85,7 +85,7 @@ class _Observed:
 
     def _leave_out(self) -> None:
         """Drop the oldest documents that may be dropped until the rest is short enough."""
-        kept = []
+        kept: list[tuple[str, Mapping[str, Any], int]] = []
         while self._waiting and (len(kept) + len(self._waiting) > LONGEST or self._size > LARGEST_BYTES):
             oldest = self._waiting.popleft()
             if oldest[0] in KEPT:

@@ -140,7 +140,7 @@ def _offer_recovery(out: Path) -> None:
     """Say that runs are unfinished; a run that is going on elsewhere is not."""
     from ..recovery import unfinished
 
-    if left := unfinished(out) if out.is_dir() else []:
+    if left := unfinished(out, verify=False) if out.is_dir() else []:
         them = "1 run" if len(left) == 1 else f"{len(left)} runs"
         print(f"{them} in {out} ended without saying so; megabar recover {out} mends that", file=sys.stderr)
 
