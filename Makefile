@@ -21,8 +21,9 @@ clients: $(VENV)/.clients  ## drivers that nobody here wrote, against our simula
 soak: $(VENV)/.test  ## many seeds, simulated days: an hour or so
 	$(BIN)/pytest -m soak -s
 
-bench: $(VENV)/.test  ## what the journal costs, beside what this machine does without it: a minute
+bench: $(VENV)/.test  ## what the journal costs, and the load it holds, beside what this machine does without: two minutes
 	$(BIN)/python -P tests/benchmarks/journal.py
+	$(BIN)/python -P tests/benchmarks/load.py
 
 faults: $(VENV)/.test  ## break things, many times, and print what was measured beside what is promised
 	MEGABAR_SLACK=1 $(BIN)/pytest tests/faults -q

@@ -94,6 +94,17 @@ class _Waiter:
         return (self.deadline, self.name, self.order) < (other.deadline, other.name, other.order)
 
 
+class _Pipe:
+    """The pipe that wakes a thread; it is closed when the thread has ended."""
+
+    def __init__(self) -> None:
+        self.ends = os.pipe()
+
+    def __del__(self) -> None:
+        for end in self.ends:
+            os.close(end)
+
+
 class SimulatedClock:
     """Discrete-event time, in integer nanoseconds, owned by this process and shared with one simulator process.
 
@@ -260,9 +271,9 @@ class SimulatedClock:
         return waiter
 
     def _pipe(self) -> tuple[int, int]:
-        if not hasattr(self._pipes, "ends"):
-            self._pipes.ends = os.pipe()
-        return self._pipes.ends
+        if not hasattr(self._pipes, "own"):
+            self._pipes.own = _Pipe()
+        return self._pipes.own.ends
 
     def _quiet(self) -> bool:
         if any(self._tokens.values()):

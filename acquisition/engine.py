@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +21,7 @@ from ..devices.clock import Clock
 from ..plans.safety import SafetyReport
 from .clock import RealClock, SimulatedClock
 from .loop import FastLoop, SimulatedDuringTask, SimulatedLoop
-
-Observer = Callable[[str, Mapping[str, Any]], None]
+from .observers import Observer
 
 
 def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
@@ -69,23 +68,6 @@ class _ComposeAlike(ComposeEvent):
 
 class _Engine(RunEngine):
     RunBundler = _Bundler
-
-
-class Isolated:
-    """An observer that may fail: it is dropped with a word, and the run goes on."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
-
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
-        """Hand one document on."""
-        if self._observer is None:
-            return
-        try:
-            self._observer(name, document)
-        except Exception:
-            logging.getLogger("megabar").exception("an observer failed and is not called any more")
-            self._observer = None
 
 
 def _leave_terminal() -> None:

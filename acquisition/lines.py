@@ -132,7 +132,7 @@ def decode(text: bytes) -> Any:
     Raises ValueError when the text is not strict JSON.
     """
     if b'"$' not in text:
-        return json.loads(text, parse_constant=_refuse)
+        return _PLAIN.decode(text.decode("ascii"))
 
     def hook(items: dict[str, Any]) -> Any:
         if "$float" in items:
@@ -157,6 +157,9 @@ def _unescaped(name: str) -> str:
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_PLAIN = json.JSONDecoder(parse_constant=_refuse)
 
 
 def seal(value: Any) -> bytes:

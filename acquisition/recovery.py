@@ -49,9 +49,13 @@ def recover(path: Path) -> Recovery:
         return _mended(journal, file.fileno())
 
 
-def unfinished(data: Path) -> list[Path]:
-    """Folders of the runs below a directory that ended without saying so, newest first. Raises InputError."""
-    return [run.folder for run in find_runs(data) if run.exit_status in ("unfinished", "damaged") and _is_left(run)]
+def unfinished(data: Path, *, verify: bool = True) -> list[Path]:
+    """Folders of the runs below a directory that ended without saying so, newest first; `verify` as in `find_runs`.
+
+    Raises InputError.
+    """
+    runs = find_runs(data, verify=verify)
+    return [run.folder for run in runs if run.exit_status in ("unfinished", "damaged") and _is_left(run)]
 
 
 def _is_left(run: RunSummary) -> bool:

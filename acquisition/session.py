@@ -20,12 +20,13 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import SafetyReport, made_safe
 from .clock import RealClock
-from .engine import Isolated, MessageCounter, Observer, aborts, make_engine
+from .engine import MessageCounter, aborts, make_engine
 from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
 from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
+from .observers import Observer, Observers
 from .recording import Held, continued, noted, recorded
 from .resumption import Resumption
 from .rig import Rig, load_class
@@ -97,7 +98,7 @@ class Session:
         """Disconnect; changes nothing in any instrument."""
         for link in self._links.values():
             link.permit = lambda command: None
-            link.call(link.close)
+            link.end()
         if self.lease is not None:
             self.lease.leave()
 
@@ -110,10 +111,12 @@ class Session:
         seed: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         observers: Sequence[Observer] = (),
+        subscribers: Sequence[Observer] = (),
         resumed: Resumption | None = None,
     ) -> Outcome:
         """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
 
+        Observers may fail, lag or block, each in its own thread. Subscribers are called by the engine, which waits.
         With `resumed` it goes on with a run that was interrupted, and takes over what the guard holds for that one.
 
         A failure in the run does not raise: it is told by the outcome, and by the stop document.
@@ -127,7 +130,7 @@ class Session:
             start["resumes"] = resumed.described()
             resumed.replay(analyses)
         check_metadata(start)
-        report = SafetyReport(self.clock.time)
+        report = SafetyReport(self.clock)
         hazardous = [device for device in self.devices.values() if device.hazard]
         results = {analysis.name: analysis for analysis in analyses}
         try:
@@ -137,20 +140,19 @@ class Session:
         journal = Journal(folder, self.clock, durability=experiment.durability)
         plan = made_safe(noted(plan, functools.partial(journal.note, "hazard")), hazardous, report)
         tail = _Tail()
-        engine = make_engine(
-            self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
-        )
         held = Held()
         plan = recorded(continued(plan, held), analyses)
-        if self.lease is not None:
-            dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
-            seen = self.lease.arm(
-                folder.name, dwell_s, lost="" if resumed is None else resumed.lost.journal.parent.name
-            )
-            held.readings += [(self.clock.time() - age_s * self._factor, what, value) for age_s, what, value in seen]
-            complaint = self._guarded(engine, plan, report, dwell_s)
-        else:
-            complaint = self._execute(engine, plan, report)
+        with Observers(observers) as observed:
+            engine = make_engine(self.clock, [journal, _Analyses(analyses), tail, *subscribers, observed])
+            if self.lease is None:
+                complaint = self._execute(engine, plan, report)
+            else:
+                dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
+                lost = "" if resumed is None else resumed.lost.journal.parent.name
+                seen = self.lease.arm(folder.name, dwell_s, lost=lost)
+                now, factor = self.clock.time(), self._factor
+                held.readings += [(now - age_s * factor, what, value) for age_s, what, value in seen]
+                complaint = self._guarded(engine, plan, report, dwell_s)
         truth = None
         try:
             if self.lease is not None and tail.stop:
@@ -171,6 +173,7 @@ class Session:
             warnings=[
                 *(f"go and look: {line}" for line in report.lines if line.startswith("UNCONFIRMED")),
                 *_warnings(tail, [line for analysis in analyses for line in analysis.failures]),
+                *observed.warnings,
             ],
             window=_window(tail.results),
         )

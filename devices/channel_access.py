@@ -207,6 +207,7 @@ class ChannelAccessLink(Link):
 
     def _send_bytes(self, data: bytes) -> None:
         assert self._socket is not None
+        self.give_way()
         try:
             self._socket.sendall(data)
         except OSError as error:

@@ -203,7 +203,8 @@ class Instrument(Device):
         if self.safe_state is None:
             return []
         actions = next(iter(self.safe_state.ways.values())).actions
-        return [(action.name, functools.partial(self.bring_about, action), action.within_s) for action in actions]
+        urgently = functools.partial(self.bring_about, urgent=True)
+        return [(action.name, functools.partial(urgently, action), action.within_s) for action in actions]
 
     def secure(self) -> Steps:
         """Go the first way to safety, inside a job of the link. Raises Refused, LinkError."""
@@ -211,9 +212,9 @@ class Instrument(Device):
             for action in next(iter(self.safe_state.ways.values())).actions:
                 yield from self._bring_about(action)
 
-    def bring_about(self, action: SafeAction) -> JobStatus:
+    def bring_about(self, action: SafeAction, *, urgent: bool = False) -> JobStatus:
         """Command a safe action until it is seen; the Status fails with Refused or LinkError where it is not."""
-        return self.link.submit(lambda: self._bring_about(action))
+        return self.link.submit(lambda: self._bring_about(action), urgent=urgent)
 
     def _bring_about(self, action: SafeAction) -> Steps:
         """Command it, again and again, until it is seen; readings keep what was. Raises Refused, LinkError."""

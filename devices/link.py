@@ -9,12 +9,14 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from .clock import Clock
+from .errors import LinkError
 from .status import JobStatus
 
 Steps = Generator[float, None, None]
 """A long operation in steps: it yields the seconds until its next transaction and leaves the link free meanwhile."""
 
 Job = Callable[[], Steps | None]
+_Queued = tuple[Job | Steps, JobStatus, bool]
 
 
 class Link(ABC):
@@ -29,8 +31,9 @@ class Link(ABC):
         self.address = address
         self.clock = clock
         self.timeout_s = timeout_s
-        self._jobs: collections.deque[tuple[Job | Steps, JobStatus]] = collections.deque()
-        self._active = False
+        self._jobs: collections.deque[_Queued] = collections.deque()
+        self._urgent: collections.deque[_Queued] = collections.deque()
+        self._hurrying = self._active = self._over = False
         self._lock = threading.Lock()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.permit: Callable[[str], None] = lambda command: None
@@ -86,11 +89,23 @@ class Link(ABC):
         """How a guard knows the commands of a set-point, and finds the value in them; empty where they have none."""
         raise NotImplementedError
 
-    def submit(self, job: Job) -> JobStatus:
-        """Queue `job` for the owner thread; the Status is done when it has run, failed if it raised."""
+    def submit(self, job: Job, *, urgent: bool = False) -> JobStatus:
+        """Queue `job` for the owner thread; the Status is done when it has run, failed if it raised.
+
+        An urgent one goes first. Those that are queued fail, and so does the one under way when it wants to send more:
+        what they would have set going must not come after it.
+        """
         status = JobStatus()
-        self._enqueue(job, status)
+        self._enqueue(job, status, urgent)
         return status
+
+    def give_way(self) -> None:
+        """Before anything is sent. Raises LinkError where an urgent job waits for one that is not."""
+        if self._urgent and not self._hurrying:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        raise LinkError(f"{self.name}: broken off for something urgent")
 
     def call(self, job: Job) -> None:
         """Run `job` and wait for it: for connecting and for the shell, never inside a plan. Raises what it raised."""
@@ -102,29 +117,38 @@ class Link(ABC):
         if (error := status.exception()) is not None:
             raise error
 
-    def _enqueue(self, job: Job | Steps, status: JobStatus) -> None:
+    def _enqueue(self, job: Job | Steps, status: JobStatus, urgent: bool = False) -> None:
         with self._lock:
-            self._jobs.append((job, status))
+            (self._urgent if urgent else self._jobs).append((job, status, urgent))
+            if urgent:
+                self._jobs = collections.deque((self._break_off, status, False) for _, status, _ in self._jobs)
             was_active, self._active = self._active, True
         if not was_active:
             self.clock.hold(self.name)
             self._wake.put(None)
 
+    def end(self) -> None:
+        """Close the connection and end the owner thread; nothing is done any more."""
+        if not self._over:
+            self.call(self.close)
+            self._over = True
+            self._wake.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._wake.get()
+        while self._wake.get() is None and not self._over:
             while (item := self._next()) is not None:
                 self._run(*item)
             self.clock.release(self.name)
 
-    def _next(self) -> tuple[Job | Steps, JobStatus] | None:
+    def _next(self) -> _Queued | None:
         with self._lock:
-            if self._jobs:
-                return self._jobs.popleft()
+            if queued := self._urgent or self._jobs:
+                self._hurrying = queued is self._urgent
+                return queued.popleft()
             self._active = False
             return None
 
-    def _run(self, job: Job | Steps, status: JobStatus) -> None:
+    def _run(self, job: Job | Steps, status: JobStatus, urgent: bool) -> None:
         try:
             steps = job() if callable(job) else job
             pause = None if steps is None else next(steps, None)
@@ -134,4 +158,4 @@ class Link(ABC):
         if steps is None or pause is None:
             status.set_finished()
         else:
-            self.clock.call_later(pause, f"{self.name} step", functools.partial(self._enqueue, steps, status))
+            self.clock.call_later(pause, f"{self.name} step", functools.partial(self._enqueue, steps, status, urgent))

@@ -68,7 +68,7 @@ class JobStatus:
         with self._lock:
             if self._done:
                 raise RuntimeError("a status ends once")
-            self._done, self._error = True, error
+            self._error, self._done = error, True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(self)

@@ -96,6 +96,7 @@ class StreamLink(Link):
 
     def send(self, data: bytes) -> None:
         """Write all of `data`. Raises NotPermitted, LinkError."""
+        self.give_way()
         self.permit(self.name)
         if self._resource is None:
             raise LinkError(f"{self.name}: not connected to {self.address}")

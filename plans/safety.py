@@ -1,26 +1,26 @@
 """Making safe on every way out: the one place where it is done.
 
 `made_safe` wraps a whole plan. Whether it ends well, raises, or is aborted, the hazardous devices are brought to
-their safe states before the run is closed. Steps are independent: one that fails or hangs does not keep the next from
-being done. The guard process that covers the death of this process is a separate matter.
+their safe states before the run is closed. All begin at once: one that fails, hangs or is slow keeps no other waiting.
+The guard process that covers the death of this process is a separate matter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.protocols import Status
-from bluesky.utils import FailedStatus, Msg, MsgGenerator, short_uid
+from bluesky.utils import Msg, MsgGenerator
 
+from ..devices.clock import Clock
 from ..devices.errors import NotPermitted
 
 ORDER = ("laser", "thermal", "pressure", "motion", "radiation")
-"""Which hazard first: heat goes before the press is held, the X-ray shutter closes last."""
-
-
-ATTEMPTS = 5
-"""How often a step is waited for again when something else has failed."""
+"""Which hazard is told first: heat goes before the press is held, the X-ray shutter closes last."""
+LOOK_S = 0.01
+"""How often it is looked what has been done."""
 
 
 @runtime_checkable
@@ -36,20 +36,32 @@ class Hazardous(Protocol):
 
 
 class _Step:
-    """One step of a safe sequence, as something that can be set."""
-
-    parent = None
+    """One step of a safe sequence, from its begin until it is done, has failed, or has had its time."""
 
     def __init__(self, device: str, what: str, action: Callable[[], Status], limit_s: float) -> None:
-        self.name = f"{device}: {what}"
-        self.limit_s = limit_s
-        self.status: Status | None = None
-        self._action = action
+        self._name, self._limit_s, self._action = f"{device}: {what}", limit_s, action
+        self._status: Status | None = None
+        self._until = 0.0
+        self.line = f"UNCONFIRMED {self._name}: not begun"
 
-    def set(self, value: None) -> Status:
-        """Do it."""
-        self.status = self._action()
-        return self.status
+    def over(self, now: float) -> bool:
+        """Begin it where it has not begun; whether it is over, and `line` says how."""
+        try:
+            if self._status is None:
+                self._until = now + self._limit_s
+                self.line = f"UNCONFIRMED {self._name}: not seen within {self._limit_s:g} s"
+                self._status = self._action()
+            if not self._status.done:
+                return now >= self._until
+            if error := self._status.exception(0.0):
+                raise error
+            self.line = f"CONFIRMED {self._name}"
+        except NotPermitted:
+            self.line = f"left to the guard: {self._name}"
+        except Exception as error:
+            reason = str(error).splitlines() or [type(error).__name__]
+            self.line = f"UNCONFIRMED {self._name}: {reason[0]}"
+        return True
 
 
 class SafetyReport:
@@ -58,8 +70,8 @@ class SafetyReport:
     name = "safety"
     parent = None
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.lines: list[str] = []
         self.abort_reason = ""
         """Why the run was aborted from outside, for its stop document."""
@@ -73,7 +85,7 @@ class SafetyReport:
 
     def read(self) -> dict[str, Any]:
         """The report in one text."""
-        return {"safety_report": {"value": "\n".join(self.lines), "timestamp": self._now()}}
+        return {"safety_report": {"value": "\n".join(self.lines), "timestamp": self.clock.time()}}
 
     def describe(self) -> dict[str, Any]:
         """The data key."""
@@ -89,36 +101,28 @@ class SafetyReport:
 
 
 def make_safe(devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerator[None]:
-    """Bring every device to its safe state, the worst hazard first; never raises for a step that fails."""
-    report.lines.clear()
-    for step in _steps(devices):
-        try:
-            yield from _done(step)
-            report.lines.append(f"CONFIRMED {step.name}")
-        except (Exception, FailedStatus) as error:
-            if isinstance(error.__cause__ or error, NotPermitted):
-                report.lines.append(f"left to the guard: {step.name}")
-                continue
-            reason = str(error.__cause__ or error).splitlines() or [type(error).__name__]
-            report.lines.append(f"UNCONFIRMED {step.name}: {reason[0]}")
+    """Bring every device to its safe state, the worst hazard first; never raises for a step that fails.
 
-
-def _done(step: _Step) -> MsgGenerator[None]:
-    """Do a step and wait for it.
-
-    What else fails meanwhile, such as the move that making safe has just ended, reaches the plan in the middle of this
-    step and is not its failure.
+    All devices begin at once, a device's next step when the one before is over; each step has its own time.
     """
-    group = short_uid("safe")
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            if step.status is None:
-                yield from bps.abs_set(step, None, group=group)
-            yield from bps.wait(group, timeout=step.limit_s)
-            return
-        except FailedStatus as error:
-            if attempt == ATTEMPTS or step.status in error.args:
-                raise
+    in_order = sorted(devices, key=lambda device: ORDER.index(device.hazard))
+    ahead = [deque(_Step(device.name, *step) for step in device.safe_steps()) for device in in_order]
+    steps = [step for sequence in ahead for step in sequence]
+    try:
+        while ahead := [sequence for sequence in ahead if _advance(sequence, report.clock.monotonic())]:
+            try:
+                yield Msg("sleep", None, LOOK_S)
+            except Exception:  # of something else: of a move, say, that making safe has just ended
+                continue
+    finally:
+        report.lines[:] = [step.line for step in steps]
+
+
+def _advance(sequence: deque[_Step], now: float) -> bool:
+    """Take away the steps that are over; whether any is left."""
+    while sequence and sequence[0].over(now):
+        sequence.popleft()
+    return bool(sequence)
 
 
 def made_safe(plan: MsgGenerator[Any], devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerator[Any]:
@@ -159,9 +163,3 @@ def _drop_open_event() -> MsgGenerator[None]:
         yield from bps.drop()
     except Exception:
         return
-
-
-def _steps(devices: Sequence[Hazardous]) -> Iterator[_Step]:
-    for device in sorted(devices, key=lambda device: ORDER.index(device.hazard)):
-        for what, action, limit_s in device.safe_steps():
-            yield _Step(device.name, what, action, limit_s)

@@ -178,7 +178,8 @@ def _execute(
             folder,
             seed=seed,
             metadata=metadata,
-            observers=[progress, _Ending(interrupts)],
+            observers=[progress],
+            subscribers=[_Ending(interrupts)],
             resumed=chosen.resumed,
         )
 
@@ -196,7 +197,7 @@ def _approved(rig: "Rig", needed: Sequence[str]) -> dict[str, Any]:
 
 
 class _Ending:
-    """An observer that lets nobody interrupt what follows the end of a run: its outcome is told, its files are made."""
+    """A subscriber that lets nobody interrupt what follows the end of a run: its outcome, its files."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
@@ -228,7 +229,7 @@ def _offer_recovery(out: Path) -> None:
     """Say that runs are unfinished; a run that is going on elsewhere is not."""
     from ..recovery import unfinished
 
-    if left := unfinished(out) if out.is_dir() else []:
+    if left := unfinished(out, verify=False) if out.is_dir() else []:
         them = "1 run" if len(left) == 1 else f"{len(left)} runs"
         print(f"{them} in {out} ended without saying so; megabar recover {out} mends that", file=sys.stderr)
 

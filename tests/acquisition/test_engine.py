@@ -8,7 +8,7 @@ from bluesky.utils import Msg
 from event_model import EventModelValidationError
 
 from megabar.acquisition.clock import RealClock
-from megabar.acquisition.engine import Isolated, make_engine
+from megabar.acquisition.engine import make_engine
 
 
 class Fickle:
@@ -60,16 +60,3 @@ def test_events_of_a_stream_are_numbered() -> None:
 def test_later_event_with_other_keys_than_declared_is_refused(later: dict[str, Any]) -> None:
     with pytest.raises(EventModelValidationError, match=r"primary.*'[xy]'"):
         run({"x": 1.0}, later)
-
-
-def test_observer_that_fails_is_dropped() -> None:
-    heard: list[str] = []
-
-    def fail(name: str, document: Any) -> None:
-        heard.append(name)
-        raise ValueError("no")
-
-    observer = Isolated(fail)
-    observer("start", {})
-    observer("stop", {})
-    assert heard == ["start"]

@@ -1,5 +1,6 @@
 """The list of runs is read from the ends of their journals."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from megabar.acquisition.index import find_runs
 from megabar.acquisition.journal import Journal
 from megabar.acquisition.lines import JOURNAL
+from megabar.acquisition.recovery import unfinished
+from megabar.acquisition.run import read_run
 
 Record = Callable[..., Path]
 
@@ -83,7 +86,41 @@ def test_journals_that_cannot_be_read_are_listed_last(data: Path) -> None:
 def test_a_stop_document_that_was_spoilt_does_not_count(data: Path) -> None:
     journal = data / "a" / JOURNAL
     journal.write_bytes(journal.read_bytes().replace(b'"success"', b'"succeSs"'))
-    assert find_runs(data, "hcp")[0].exit_status == "unfinished"
+    assert find_runs(data, "hcp", verify=False)[0].exit_status == "unfinished"
+
+
+def spoil(journal: Path, number: int, change: Callable[[bytes], bytes]) -> None:
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:number], change(lines[number]), *lines[number + 1 :]]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.replace(b'"uid":"', b'"uid":"x', 1),  # a wrong checksum
+        lambda line: b"",  # a line that is not there
+        lambda line: 2 * line,  # one that is there twice
+        lambda line: line[: len(line) // 2],  # two that have run together
+    ],
+)
+def test_damage_between_whole_ends_is_seen(data: Path, recorded: Path, change: Callable[[bytes], bytes]) -> None:
+    journal = shutil.copytree(recorded, data / "recorded") / JOURNAL
+    assert find_runs(data, "MgO")[0].exit_status == "success"
+    spoil(journal, 40, change)
+    (run,) = find_runs(data, "MgO")
+    assert (run.exit_status, run.sample) == ("damaged", "hcp-Fe and MgO")
+    assert run.folder in unfinished(data), "megabar recover finds it"
+    assert read_run(run.folder).torn
+    (unseen,) = find_runs(data, "MgO", verify=False)
+    assert unseen.exit_status == "success", "the control: its ends are whole"
+
+
+@pytest.mark.parametrize("n_bytes", [1, 30])
+def test_a_last_line_that_is_cut_off_is_no_damage(data: Path, n_bytes: int) -> None:
+    """So it is while a journal is written, and after its engine was killed."""
+    journal = data / "c" / JOURNAL
+    journal.write_bytes(journal.read_bytes() + journal.read_bytes()[:n_bytes])
+    assert find_runs(data, "count")[0].exit_status == "unfinished"
 
 
 def test_a_place_without_directory_is_refused(tmp_path: Path) -> None:

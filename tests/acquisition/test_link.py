@@ -73,7 +73,7 @@ def serve():
 
     yield start
     for server, link in made:
-        link.call(link.close)
+        link.end()
         server.close()
 
 
@@ -177,3 +177,64 @@ def test_long_job_leaves_the_link_free_between_its_steps(serve) -> None:
     link.call(lambda: order.append(link.query("between")))
     status.wait(5.0)
     assert order == ["reply to step 0", "reply to between", "reply to step 1"]
+
+
+def test_what_is_urgent_goes_first_and_nothing_else_comes_after_it(serve) -> None:
+    """A job under way ends its transaction and sends no more; those that are queued are not begun."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(line: str) -> bytes:
+        if line == "reading 1?":
+            asked.set()
+            go_on.wait(5.0)
+        return b"ok\n"
+
+    server, link = serve(answer)
+    link.call(link.open)
+
+    def job() -> None:
+        link.query("reading 1?")
+        link.query("set 1")
+
+    under_way, queued = link.submit(job), link.submit(lambda: link.query("set 2") and None)
+    assert asked.wait(5.0)
+    urgent = [link.submit(lambda name=name: link.query(name) and None, urgent=True) for name in ("off", "closed")]
+    later = link.submit(lambda: link.query("later") and None)
+    go_on.set()
+    for status in (*urgent, later):
+        status.wait(5.0)
+    for status in (under_way, queued):
+        with pytest.raises(LinkError, match="broken off"):
+            status.wait(5.0)
+    assert server.lines == ["reading 1?", "off", "closed", "later"]
+
+
+def test_what_is_not_urgent_waits_for_its_turn(serve) -> None:
+    """The control: the same job, without its being urgent, comes after what was under way and queued."""
+    server, link = serve(lambda line: b"ok\n")
+    link.call(link.open)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        go_on.wait(5.0)
+        link.query("set 1")
+
+    link.submit(job)
+    assert begun.wait(5.0)
+    link.submit(lambda: link.query("set 2") and None)
+    off = link.submit(lambda: link.query("off") and None)
+    go_on.set()
+    off.wait(5.0)
+    assert server.lines == ["set 1", "set 2", "off"]
+
+
+def test_a_link_that_is_ended_leaves_no_connection_and_no_thread(serve) -> None:
+    before = threading.enumerate()
+    _, link = serve(lambda line: b"ok\n")
+    link.call(link.open)
+    owner = next(thread for thread in threading.enumerate() if thread.name == "link dmm" and thread not in before)
+    link.end()
+    owner.join(5.0)
+    assert not link.is_open and not owner.is_alive()
+    link.end()

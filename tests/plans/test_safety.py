@@ -1,7 +1,9 @@
 """Hazardous devices are made safe on every way out, in order, whatever fails."""
 
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -11,28 +13,33 @@ from bluesky import RunEngine
 from ophyd import Signal
 from ophyd.status import Status
 
+from megabar.acquisition.clock import RealClock
 from megabar.plans.safety import Hazardous, SafetyReport, made_safe, make_safe
 
 
 class Device:
     """A hazardous device that notes what is done to it."""
 
-    def __init__(self, name: str, hazard: str, done: list[str], fails: str = "") -> None:
-        self.name, self.hazard, self.done, self.fails = name, hazard, done, fails
+    def __init__(self, name: str, hazard: str, done: list[str], fails: str = "", limit_s: float = 0.2) -> None:
+        self.name, self.hazard, self.done, self.fails, self.limit_s = name, hazard, done, fails, limit_s
+        self.begun = math.nan
 
     def _act(self) -> Status:
+        self.begun = time.monotonic()
         if self.fails == "raises":
             raise ConnectionError("cable pulled")
         self.done.append(self.name)
         status = Status()
         if self.fails == "status":
             status.set_exception(RuntimeError("valve stuck"))
+        elif self.fails == "slow":
+            threading.Timer(0.6 * self.limit_s, status.set_finished).start()
         elif self.fails != "hangs":
             status.set_finished()
         return status
 
     def safe_steps(self) -> list[tuple[str, Callable[[], Status], float]]:
-        return [("off", self._act, 0.2)]
+        return [("off", self._act, self.limit_s)]
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def engine() -> RunEngine:
 
 
 def report() -> SafetyReport:
-    return SafetyReport(lambda: 0.0)
+    return SafetyReport(RealClock())
 
 
 def simple(*steps: Any):
@@ -101,6 +108,70 @@ def test_step_that_fails_does_not_keep_the_next_from_being_done(engine: RunEngin
     assert said.lines[0].startswith("UNCONFIRMED furnace")
     assert said.lines[1].startswith("CONFIRMED press")
     assert not said.confirmed
+
+
+KINDS = (("laser", "laser"), ("furnace", "thermal"), ("press", "pressure"), ("shutter", "radiation"))
+LIMIT_S, LATE_S = 1.0, 0.25
+
+
+def one_after_another(devices: Sequence[Device], report: SafetyReport) -> Iterator[Any]:
+    """The control: each step waits for the end of the one before."""
+    for device in devices:
+        yield from make_safe([device], report)
+
+
+def timed(engine: RunEngine, devices: Sequence[Device], plan: Any, said: SafetyReport) -> tuple[float, float]:
+    """When the last step began, and when all were over (s)."""
+    begun = time.monotonic()
+    engine(plan(devices, said))
+    return max(device.begun for device in devices) - begun, time.monotonic() - begun
+
+
+@pytest.mark.parametrize("how", ["raises", "status", "hangs", "slow"])
+@pytest.mark.parametrize("faulty", [*(name for name, _ in KINDS), "all"])
+def test_a_step_that_fails_keeps_no_other_waiting(engine: RunEngine, faulty: str, how: str) -> None:
+    said = report()
+    devices = [
+        Device(name, hazard, [], how if faulty in (name, "all") else "", LIMIT_S * (0.4 if name == "press" else 1.0))
+        for name, hazard in KINDS
+    ]
+    last_begun_s, over_s = timed(engine, devices, make_safe, said)
+    assert last_begun_s < LATE_S
+    assert over_s < 1.1 * LIMIT_S + LATE_S
+    assert [line.split(":")[0] for line in said.lines] == [
+        f"UNCONFIRMED {name}" if faulty in (name, "all") and how != "slow" else f"CONFIRMED {name}" for name, _ in KINDS
+    ]
+
+
+def test_one_after_another_they_would_wait(engine: RunEngine) -> None:
+    devices = [Device(name, hazard, [], "hangs", LIMIT_S) for name, hazard in KINDS]
+    last_begun_s, over_s = timed(engine, devices, one_after_another, report())
+    assert last_begun_s > 2.5 * LIMIT_S
+    assert over_s > 3.5 * LIMIT_S
+
+
+def test_the_steps_of_one_device_are_done_in_their_order(engine: RunEngine) -> None:
+    done: list[str] = []
+
+    class TwoSteps(Device):
+        def _then(self) -> Status:
+            assert self.slow.done
+            self.done.append("second")
+            status = Status()
+            status.set_finished()
+            return status
+
+        def _first(self) -> Status:
+            self.slow = self._act()
+            return self.slow
+
+        def safe_steps(self) -> list[tuple[str, Callable[[], Status], float]]:
+            return [("first", self._first, 5.0), ("second", self._then, 5.0)]
+
+    said = report()
+    engine(make_safe([TwoSteps("furnace", "thermal", done, "slow"), Device("press", "pressure", done)], said))
+    assert done == ["furnace", "press", "second"]
+    assert said.lines == ["CONFIRMED furnace: first", "CONFIRMED furnace: second", "CONFIRMED press: off"]
 
 
 def fail_now():
