@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,7 @@ from .experiments import Experiment
 from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
+from .pauses import LONGEST_PAUSE_S, Pauses
 from .recording import noted, recorded
 from .rig import Rig, load_class
 from .simulation import Simulation
@@ -34,6 +36,10 @@ SHORTEST_DWELL_S = 2.0
 """In real seconds: what the engine itself may need between two messages of a plan."""
 
 VERSIONED = ("megabar", "bluesky", "ophyd", "event-model", "numpy", "scipy", "pyvisa", "pyvisa-py", "caproto")
+
+
+def _say(line: str, paused: bool) -> None:
+    print(line, file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Session:
         self.simulation = simulation
         self.clock: Clock = RealClock() if simulation is None else simulation.clock
         self.lease: Lease | None = None
+        self.pauses: Pauses | None = None
+        """Those of the run that goes on, or was the last."""
         self._links: dict[str, Link] = {}
         self.devices: dict[str, Instrument] = {}
         try:
@@ -109,9 +117,12 @@ class Session:
         seed: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         observers: Sequence[Observer] = (),
+        tell: Callable[[str, bool], None] = _say,
+        longest_pause_s: float = LONGEST_PAUSE_S,
     ) -> Outcome:
         """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
 
+        `pauses` of the session pause it and let it go on; `tell` is told so, in one line and whether it is paused.
         A failure in the run does not raise: it is told by the outcome, and by the stop document.
         """
         names, roles = self._roles(experiment)
@@ -126,7 +137,9 @@ class Session:
         except LimitError as error:
             raise InputError(str(error)) from error
         journal = Journal(folder, self.clock, durability=experiment.durability)
-        plan = made_safe(noted(plan, functools.partial(journal.note, "hazard")), hazardous, report)
+        self.pauses = Pauses(self.clock, hazardous, note=journal.note, tell=tell, longest_s=longest_pause_s)
+        held = self.pauses.held(plan)
+        plan = made_safe(noted(held, functools.partial(journal.note, "hazard")), hazardous, report)
         tail = _Tail()
         engine = make_engine(
             self.clock, [journal, _Analyses(analyses), tail, *(Isolated(observer) for observer in observers)]
@@ -264,11 +277,12 @@ class Session:
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport, *, dwell_s: float = 0.0) -> str:
         """Run a plan to its end; returns why it did not end well."""
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
-        with aborts(engine, self.clock, report) as aborting, np.printoptions(threshold=0, edgeitems=0):
+        assert self.pauses is not None
+        with aborts(engine, self.clock, report, self.pauses) as aborting, np.printoptions(threshold=0, edgeitems=0):
             if self.lease is not None:
                 counter = MessageCounter()
                 engine.msg_hook = counter  # type: ignore[assignment]  # bluesky declares None
-                self.lease.beat_with(engine.loop, counter.count, dwell_s, aborting.fail)
+                self.lease.beat_with(engine.loop, counter.count, lambda: self._dwell_s(dwell_s), aborting.fail)
             try:
                 engine(plan)
             except RunEngineInterrupted:
@@ -278,6 +292,12 @@ class Session:
             except Exception as error:
                 return str(error) or type(error).__name__
         return ""
+
+    def _dwell_s(self, declared_s: float) -> float:
+        """How long the plan may make no progress now (real s): as it declares, and for a pause while it is held."""
+        if self.pauses is None or not self.pauses.waiting:
+            return declared_s
+        return declared_s + self.pauses.longest_s / self._factor
 
     def _truth(self, journal: Journal, tail: "_Tail") -> dict[str, float] | None:
         """Ask the world what was really so in the window that the results state; after the stop, never before."""

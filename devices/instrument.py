@@ -11,6 +11,7 @@ from ophyd import Device, Signal
 from .clock import Clock
 from .errors import GarbledReply, LimitError, LinkError, NotPermitted, Refused
 from .link import Link, Steps
+from .pause import LOOK_S, Pause
 from .safe_state import SafeAction, SafeState
 from .status import JobStatus
 
@@ -99,7 +100,11 @@ class Setpoint(Reading):
     def set(self, value: float) -> JobStatus:
         """Send `value` and read it back; the Status fails with Refused where the instrument did not take it."""
         self.check_value(value)
-        return self.instrument.link.submit(lambda: self.apply(value))
+        return self.instrument.link.submit(lambda: self._apply_unpaused(value))
+
+    def _apply_unpaused(self, value: float) -> Steps:
+        yield from self.instrument.unpaused()
+        self.apply(value)
 
     def apply(self, value: float) -> None:
         """As `set`, inside a job of the instrument's link."""
@@ -127,11 +132,16 @@ class Instrument(Device):
 
     Class attributes: `link_type` and `link_options` say how it is spoken to, `hazard` what it can do to people or
     samples ("laser", "thermal", "pressure", "motion", "radiation" or ""). A class with a hazard has a `safe_state`.
+    What a pause has ended in an instrument that does not go on (`goes_on`) stays so until a new run.
     """
 
     link_type: ClassVar[type[Link]]
     link_options: ClassVar[Mapping[str, Any]] = {}
     hazard: ClassVar[str] = ""
+    goes_on: ClassVar[bool] = True
+
+    paused: Pause | None = None
+    """The pause of the run that holds it."""
 
     def __init__(self, *, name: str, link: Link, address: str = "", **kwargs: Any) -> None:
         self.link = link
@@ -204,6 +214,29 @@ class Instrument(Device):
             return []
         actions = next(iter(self.safe_state.ways.values())).actions
         return [(action.name, functools.partial(self.bring_about, action), action.within_s) for action in actions]
+
+    def pause_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """How to hold it while a run is paused, as `safe_steps`, which these are unless its class says otherwise."""
+        return self.safe_steps()
+
+    def go_on_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """How to set going again what `pause_steps` have stopped, in the same form."""
+        return []
+
+    def unpaused(self) -> Steps:
+        """Wait, in a job, until no pause holds it. Raises Refused where the run does not go on, or not with it."""
+        pause = self.paused
+        if pause is not None and not self.goes_on:
+            raise Refused(f"{self.name}: a pause of the run has switched it off; nothing switches it on but a new run")
+        while pause is not None and not pause.over:
+            if pause.ended:
+                raise Refused(f"{self.name}: the run has ended in a pause")
+            yield LOOK_S
+
+    def check_goes_on(self) -> None:
+        """Raises Refused where the run has ended in the pause that holds it."""
+        if self.paused is not None and self.paused.ended:
+            raise Refused(f"{self.name}: the run has ended in a pause")
 
     def bring_about(self, action: SafeAction) -> JobStatus:
         """Command a safe action until it is seen; the Status fails with Refused or LinkError where it is not."""

@@ -103,7 +103,8 @@ def _execute(
         if not session.clock.simulated:  # a rehearsal is over before anybody could look
             derivations[0].follow(folder, folder / f"{experiment.name}.live.nxs")
         interrupts.check()
-        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, _Ending(interrupts)])
+        ending = _Ending(interrupts)
+        return session.run(experiment, parameters, folder, seed=seed, observers=[progress, ending], tell=progress.tell)
 
 
 class _Ending:

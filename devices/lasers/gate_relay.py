@@ -89,6 +89,7 @@ class Pulse(Setpoint):
     def _pulse(self, value: float) -> Steps:
         self.check_value(value)
         relay = self.instrument
+        yield from relay.unpaused()
         relay.link.assign(relay.locate(self.command), value)
         yield SETTLING_S
         relay.fetch(relay.closed)
@@ -111,6 +112,7 @@ class GateRelay(Instrument):
     link_type: ClassVar[type[RelayLink]] = RelayLink
     link_options: ClassVar[dict[str, Any]] = {"identity": r"\d+\.\d\d", "baud_rate": 9600, "timeout_s": 0.1}
     hazard: ClassVar[str] = "laser"
+    goes_on: ClassVar[bool] = False
 
     closed = Component(Contact, command=CONTACT, unit="", limits=(0, 1), parse=int, value=0, kind=Kind.hinted)
     pulse = Component(Pulse, command=FLASH_ON, unit="s", limits=(0.1, LONGEST_PULSE_S), kind=Kind.omitted)

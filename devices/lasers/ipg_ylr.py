@@ -160,6 +160,7 @@ class Emission(Setpoint):
 
     def _start(self) -> Steps:
         laser = self.instrument
+        yield from laser.unpaused()
         laser.fetch(laser.status, laser.current, self, laser.fault)
         laser.check_ready()
         try:
@@ -167,6 +168,7 @@ class Emission(Setpoint):
             deadline = laser.clock.monotonic() + START_LIMIT_S
             while True:
                 yield START_POLL_S
+                yield from laser.unpaused()
                 laser.fetch(laser.status, self, laser.fault)
                 laser.check_faults()
                 word = laser.status.get()
@@ -221,6 +223,7 @@ class IPGYLR(Instrument):
     link_type: ClassVar[type[YLRLink]] = YLRLink
     link_options: ClassVar[dict[str, Any]] = {"identity": r"RFV: \S.*", "baud_rate": 57600, "timeout_s": 0.1}
     hazard: ClassVar[str] = "laser"
+    goes_on: ClassVar[bool] = False
 
     current = Component(
         Current,

@@ -34,6 +34,8 @@ class BeamShutter(EpicsInstrument):
     def set(self, state: str) -> JobStatus:
         """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
 
+        It does not open in a pause of the run, which has closed it: then it is done without.
+
         Raises:
             ValueError: another word.
         """
@@ -43,6 +45,8 @@ class BeamShutter(EpicsInstrument):
 
     def _go(self, state: str) -> Steps:
         button, expected = COMMANDS[state]
+        if self._stays_closed(state):
+            return
         self.fetch(self.is_open)
         if self.is_open.get() == expected:
             return
@@ -50,8 +54,11 @@ class BeamShutter(EpicsInstrument):
         deadline = self.clock.monotonic() + TRAVEL_S
         while True:
             self.fetch(self.is_open)
-            if self.is_open.get() == expected:
+            if self.is_open.get() == expected or self._stays_closed(state):
                 return
             if self.clock.monotonic() > deadline:
                 raise Refused(f"{self.name} is not {state} {TRAVEL_S:g} s after it was told to be")
             yield POLL_S
+
+    def _stays_closed(self, state: str) -> bool:
+        return state == "open" and self.paused is not None
