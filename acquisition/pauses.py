@@ -70,7 +70,7 @@ class Pauses:
         self._clock, self._note, self._tell = clock, note, tell
         self._devices = sorted(devices, key=lambda device: ORDER.index(device.hazard))
         for device in self._devices:
-            device.paused = None
+            device.pause_for(None)
         self._lock = threading.Lock()  # never held while the clock's is asked for
         self._phase, self._next = "not begun", ""
         self._pauses: list[_Lasting] = []
@@ -92,7 +92,7 @@ class Pauses:
             self._phase = "pausing"
             self._pauses.append(pause)
         for device in self._devices:
-            device.paused = pause
+            device.pause_for(pause)
         self._play([(device, step) for device in self._devices for step in device.pause_steps()], self._held)
         self._clock.call_later(self.longest_s, STREAM, functools.partial(self._expire, pause))
 
@@ -155,13 +155,14 @@ class Pauses:
         if left := [line for line in lines if line.startswith(UNCONFIRMED)]:
             self.on_failure(f"the run could not go on after a pause: {left[0]}")
             return
+        for device in self._devices:
+            if device.goes_on:
+                device.pause_for(None)
         with self._lock:
             if self._phase != "going on":
                 return
             pause = self._pauses[-1]
             pause.went_on_s, pause.over, self._phase = self._clock.monotonic(), True, "running"
-            for device in self._devices:
-                device.paused = None if device.goes_on else pause
             asked, self._next = self._next, ""
             wake, self._wake = self._wake, _nobody
         self._tell("going on; the shutter opens for the next exposure, a laser stays off", False)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from ophyd import Device, Signal
 
 from .clock import Clock
 from .errors import GarbledReply, LimitError, LinkError, NotPermitted, Refused
-from .link import Link, Steps
+from .link import Job, Link, Steps
 from .pause import LOOK_S, Pause
 from .safe_state import SafeAction, SafeState
 from .status import JobStatus
@@ -100,11 +101,7 @@ class Setpoint(Reading):
     def set(self, value: float) -> JobStatus:
         """Send `value` and read it back; the Status fails with Refused where the instrument did not take it."""
         self.check_value(value)
-        return self.instrument.link.submit(lambda: self._apply_unpaused(value))
-
-    def _apply_unpaused(self, value: float) -> Steps:
-        yield from self.instrument.unpaused()
-        self.apply(value)
+        return self.instrument.submit(lambda: self.apply(value))
 
     def apply(self, value: float) -> None:
         """As `set`, inside a job of the instrument's link."""
@@ -147,6 +144,7 @@ class Instrument(Device):
         self.link = link
         self.address = address
         self._triggered: tuple[Reading, ...] | None = None
+        self._pausing = threading.Lock()
         super().__init__(name=name, **kwargs)
 
     @property
@@ -223,19 +221,36 @@ class Instrument(Device):
         """How to set going again what `pause_steps` have stopped, in the same form."""
         return []
 
-    def unpaused(self) -> Steps:
-        """Wait, in a job, until no pause holds it. Raises Refused where the run does not go on, or not with it."""
-        pause = self.paused
-        if pause is not None and not self.goes_on:
+    def submit(self, job: Job) -> JobStatus:
+        """Queue a job that sets it going. One that comes in a pause waits; the Status fails with Refused where the run
+        does not go on, or not with this instrument.
+        """
+        with self._pausing:
+            pause = self.paused
+            return self.link.submit(job if pause is None else lambda: self._after(pause, job))
+
+    def pause_for(self, pause: Pause | None) -> None:
+        """From now on a pause holds it, or none: what was asked for before comes before the steps of the pause."""
+        with self._pausing:
+            self.paused = pause
+
+    def _after(self, pause: Pause, job: Job) -> Steps:
+        yield from self.until_over(pause)
+        if not self.goes_on:
             raise Refused(f"{self.name}: a pause of the run has switched it off; nothing switches it on but a new run")
-        while pause is not None and not pause.over:
-            if pause.ended:
-                raise Refused(f"{self.name}: the run has ended in a pause")
+        steps = job()
+        if steps is not None:
+            yield from steps
+
+    def until_over(self, pause: Pause) -> Steps:
+        """Wait, in a job, for the end of a pause. Raises Refused where the run ends first."""
+        while not pause.over:
+            self.check_goes_on(pause)
             yield LOOK_S
 
-    def check_goes_on(self) -> None:
-        """Raises Refused where the run has ended in the pause that holds it."""
-        if self.paused is not None and self.paused.ended:
+    def check_goes_on(self, pause: Pause | None) -> None:
+        """Raises Refused where the run has ended in a pause."""
+        if pause is not None and pause.ended:
             raise Refused(f"{self.name}: the run has ended in a pause")
 
     def bring_about(self, action: SafeAction) -> JobStatus:

@@ -78,7 +78,8 @@ class Heating(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Switch; the Status fails with Refused or LinkError where the controller does not confirm."""
         self.check_value(value)
-        return self.instrument.link.submit(self._regulate if value else self._cut)
+        furnace = self.instrument
+        return furnace.submit(self._regulate) if value else furnace.link.submit(self._cut)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -86,7 +87,6 @@ class Heating(Setpoint):
 
     def _regulate(self) -> Steps:
         furnace = self.instrument
-        yield from furnace.unpaused()
         furnace.check_rate_in_force()
         furnace.fetch(furnace.sensor_break)
         if furnace.sensor_break.get():
@@ -204,7 +204,7 @@ class Eurotherm3504(Instrument):
 
     def _ramp_on(self) -> Steps:
         def ramp() -> None:
-            self.check_goes_on()
+            self.check_goes_on(self.paused)
             self.setpoint.apply(self._left_c)
 
         return self._tried(ramp)

@@ -84,16 +84,15 @@ class Pulse(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Close for `value` seconds from now; the Status fails with Refused where the contact does not read closed."""
         self.check_value(value)
-        return self.instrument.link.submit(lambda: self._pulse(value))
+        return self.instrument.submit(lambda: self._pulse(value))
 
     def _pulse(self, value: float) -> Steps:
         self.check_value(value)
         relay = self.instrument
-        yield from relay.unpaused()
         relay.link.assign(relay.locate(self.command), value)
         yield SETTLING_S
         relay.fetch(relay.closed)
-        if relay.closed.get() != 1:
+        if relay.closed.get() != 1 and relay.paused is None:
             raise Refused(f"{relay.name}: the contact did not close")
 
 

@@ -150,9 +150,13 @@ class Emission(Setpoint):
     """1 starts the emission and waits for the end of the safety start, 0 ends it; both are verified by the status."""
 
     def set(self, value: float) -> JobStatus:
-        """Switch; the Status fails with Refused or LinkError where the laser does not confirm."""
+        """Switch; the Status fails with Refused or LinkError where the laser does not confirm.
+
+        A start into which a pause comes is ended, and is done so.
+        """
         self.check_value(value)
-        return self.instrument.link.submit(self._start if value else self._end)
+        laser = self.instrument
+        return laser.submit(self._start) if value else laser.link.submit(self._end)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -160,7 +164,6 @@ class Emission(Setpoint):
 
     def _start(self) -> Steps:
         laser = self.instrument
-        yield from laser.unpaused()
         laser.fetch(laser.status, laser.current, self, laser.fault)
         laser.check_ready()
         try:
@@ -168,7 +171,9 @@ class Emission(Setpoint):
             deadline = laser.clock.monotonic() + START_LIMIT_S
             while True:
                 yield START_POLL_S
-                yield from laser.unpaused()
+                if laser.paused is not None:
+                    yield from self._end()
+                    return
                 laser.fetch(laser.status, self, laser.fault)
                 laser.check_faults()
                 word = laser.status.get()

@@ -79,7 +79,7 @@ class Load(Setpoint):
         rate = press.load_rate.get()
         press.check_unloading(value, self.get(), rate)
         self.target = value
-        self._move = press.link.submit(lambda: press.ramp(value, rate))
+        self._move = press.submit(lambda: press.ramp(value, rate))
         return self._move
 
     def stop(self, *, success: bool = False) -> None:
@@ -208,7 +208,6 @@ class GSECARSPress(EpicsInstrument):
 
     def ramp(self, target: float, rate: float) -> Steps:
         """The job of a load move."""
-        yield from self.unpaused()
         self.fetch(self.blown_out, self.load, self.feedback)
         self.check_latch()
         self.check_unloading(target, self.load.get(), rate)
@@ -216,7 +215,8 @@ class GSECARSPress(EpicsInstrument):
         while True:
             shortest, longest = POLL_S
             yield min(longest, max(shortest, self._ramp_ends - self.clock.monotonic()))
-            yield from self.unpaused()
+            if self.paused is not None:
+                yield from self.until_over(self.paused)
             if self._arrived(target):
                 return
             if self.clock.monotonic() > self._ramp_ends + SETTLING_S:
@@ -243,7 +243,7 @@ class GSECARSPress(EpicsInstrument):
         yield from self._bring_about(HOLD)
 
     def _go_on(self) -> None:
-        self.check_goes_on()
+        self.check_goes_on(self.paused)
         if self._held is None:
             raise Refused(f"{self.name}: what it did before the pause could not be read")
         self.fetch(self.blown_out, self.load)

@@ -34,19 +34,17 @@ class BeamShutter(EpicsInstrument):
     def set(self, state: str) -> JobStatus:
         """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
 
-        It does not open in a pause of the run, which has closed it: then it is done without.
+        Opening into which a pause of the run comes is done without: the pause closes it.
 
         Raises:
             ValueError: another word.
         """
         if state not in COMMANDS:
             raise ValueError(f"{self.name} cannot be {state!r}; accepted are {', '.join(COMMANDS)}")
-        return self.link.submit(lambda: self._go(state))
+        return (self.submit if state == "open" else self.link.submit)(lambda: self._go(state))
 
     def _go(self, state: str) -> Steps:
         button, expected = COMMANDS[state]
-        if self._stays_closed(state):
-            return
         self.fetch(self.is_open)
         if self.is_open.get() == expected:
             return
@@ -54,11 +52,8 @@ class BeamShutter(EpicsInstrument):
         deadline = self.clock.monotonic() + TRAVEL_S
         while True:
             self.fetch(self.is_open)
-            if self.is_open.get() == expected or self._stays_closed(state):
+            if self.is_open.get() == expected or (expected and self.paused is not None):
                 return
             if self.clock.monotonic() > deadline:
                 raise Refused(f"{self.name} is not {state} {TRAVEL_S:g} s after it was told to be")
             yield POLL_S
-
-    def _stays_closed(self, state: str) -> bool:
-        return state == "open" and self.paused is not None
