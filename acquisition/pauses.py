@@ -104,8 +104,8 @@ class Pauses:
             if self._phase != "paused":
                 return
             self._phase = "going on"
-        self._thaw()
         self._play([(device, step) for device in self._devices for step in device.go_on_steps()], self._gone_on)
+        self._thaw()
 
     def toggle(self) -> None:
         """Pause or go on, for a person who has one key for both; simulated time stands still for one who thinks."""

@@ -37,7 +37,7 @@ COOLING_S = 7200.0
 """What a furnace may take to follow its set-point to the cold."""
 LONGEST_GRACE_S = 3600.0
 
-PAUSING_S = 5.0
+PAUSING_S = 10.0
 """A ramp stops, or goes on, within this."""
 
 SETTLING_S = 0.25

@@ -2,6 +2,11 @@
 
 import collections
 import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +21,12 @@ from megabar.acquisition.run import Run, frames, journal_of, read_run
 from megabar.acquisition.session import Outcome, Session
 from megabar.acquisition.simulation import Simulation
 from megabar.analysis.live.deformation import Strain
+from megabar.devices.errors import Refused
 from megabar.devices.furnaces.eurotherm import Eurotherm3504
 from megabar.devices.instrument import Instrument
 from megabar.devices.lasers.gate_relay import GateRelay
 from megabar.devices.lasers.ipg_ylr import IPGYLR
+from megabar.devices.link import Steps
 from megabar.plans import beamline
 
 PAUSE_S = 600.0
@@ -352,6 +359,57 @@ def test_an_exposure_in_which_the_shutter_closed_is_taken_again(
         image = np.asarray(read_run(outcome.folder).streams["centring"].data["camera_image"][0], dtype=float)
         assert bool(image.mean() > 20000.0) is looks, image.mean()
         assert (outcome.exit_status == "success") is looks
+
+
+def refused() -> None:
+    raise Refused("it does not hold")
+
+
+def hanging() -> Steps:
+    while True:
+        yield 1.0
+
+
+@pytest.mark.parametrize("job, why", [(refused, "it does not hold"), (hanging, "not seen within 2 s")])
+def test_what_cannot_be_held_ends_the_run(
+    d111: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Any, why: str
+) -> None:
+    monkeypatch.setattr(Eurotherm3504, "pause_steps", lambda self: [("held", lambda: self.link.submit(job), 2.0)])
+    pauser = Pauser(d111, "calibration", [lambda message, number: message.command == "trigger"])
+    outcome = pauser.run(tmp_path / "run", {})
+    assert outcome.exit_status == "fail" and f"UNCONFIRMED furnace: held: {why}" in outcome.reason, outcome
+    assert "UNCONFIRMED" not in outcome.safety
+    (safety,) = read_run(outcome.folder).streams["safety"].time
+    epoch = d111.clock.time() - d111.clock.monotonic()
+    assert safety - epoch - pauser.asked[0] < 0.5 * PAUSE_S, "nobody waited for the end of the pause"
+
+
+def test_what_cannot_go_on_ends_the_run(d111: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Eurotherm3504, "go_on_steps", lambda self: [("on", lambda: self.link.submit(refused), 2.0)])
+    pauser = Pauser(d111, "calibration", [lambda message, number: message.command == "trigger"])
+    outcome = pauser.run(tmp_path / "run", {})
+    assert outcome.exit_status == "fail" and "could not go on" in outcome.reason, outcome
+
+
+def test_simulated_time_stands_still_for_one_who_thinks(tmp_path: Path) -> None:
+    """Ctrl-Z in a rehearsal: hours would pass in a moment, and the pause would be too long."""
+    command = [sys.executable, "-P", "-m", "megabar.acquisition.commands.main", "run", "irradiation", "--simulate"]
+    command += ["--seed", "2", "--json", "--out", str(tmp_path), "--set", "duration_s=36000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60.0
+        while not any(b'"dose_seq_num":9' in path.read_bytes() for path in tmp_path.glob("*/run.journal")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTSTP)
+        assert process.stderr is not None and "simulated time stands still" in process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTSTP)
+        output, _ = process.communicate(timeout=60)
+    told = json.loads(output)
+    assert told["exit_status"] == "fail" and "new run" in told["reason"], told
+    run = read_run(Path(told["journal"]))
+    (pause,), (went_on,) = noted(run, "pause"), noted(run, "went on")
+    assert went_on.wall - pause.wall > 0.4 and went_on.clock - pause.clock < 2.0
 
 
 @pytest.mark.parametrize("told", [True, False])
