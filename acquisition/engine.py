@@ -22,6 +22,7 @@ from ..plans.safety import SafetyReport
 from .clock import RealClock, SimulatedClock
 from .loop import FastLoop, SimulatedDuringTask, SimulatedLoop
 from .observers import Observer
+from .pauses import Pauses
 
 
 def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
@@ -94,22 +95,24 @@ class MessageCounter:
 
 
 class aborts:
-    """What aborts a run from outside: a signal, or simulated time that cannot go on.
+    """What aborts a run from outside: a signal, a pause that fails, or simulated time that cannot go on.
 
     Once: the run is made safe, and closed with a stop document that says why; whoever asks again changes nothing. One
     who asks before the plan has begun is heard when it begins. Signals are heard in the main thread only. SIGHUP ends
-    nothing: the terminal is gone, and the run goes on without it. What the engine prints goes to standard error.
+    nothing: the terminal is gone, and the run goes on without it. SIGTSTP pauses the run, or lets it go on. What the
+    engine prints goes to standard error.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport) -> None:
-        self._engine, self._clock, self._report = engine, clock, report
+    def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport, pauses: Pauses) -> None:
+        self._engine, self._clock, self._report, self._pauses = engine, clock, report, pauses
         self._ending = contextlib.ExitStack()
         self._asked = self._over = False
 
     def __enter__(self) -> Self:
         self._ending.enter_context(contextlib.redirect_stdout(sys.stderr))
+        self._pauses.on_failure = self.fail
         if isinstance(self._clock, SimulatedClock):
             self._clock.on_failure = self.fail
         if threading.current_thread() is threading.main_thread():
@@ -118,6 +121,7 @@ class aborts:
 
     def __exit__(self, *exception: object) -> None:
         self._over = True
+        self._pauses.end()
         self._ending.close()
 
     def _hear(self) -> None:
@@ -132,7 +136,7 @@ class aborts:
         self._ending.callback(listener.join)
         self._ending.callback(os.close, ours)
         self._ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(ours, warn_on_full_buffer=False))
-        for number in (*self.SIGNALS, signal.SIGHUP):
+        for number in (*self.SIGNALS, signal.SIGHUP, signal.SIGTSTP):
             self._ending.callback(signal.signal, number, signal.signal(number, lambda *_: None))
         listener.start()
 
@@ -142,6 +146,8 @@ class aborts:
                 self._ask(f"aborted by {signal.Signals(number[0]).name}")
             elif number[0] == signal.SIGHUP:
                 _leave_terminal()
+            elif number[0] == signal.SIGTSTP:
+                self._pauses.toggle()
         os.close(numbers)
 
     def fail(self, reason: str) -> None:
@@ -152,6 +158,7 @@ class aborts:
     def _ask(self, reason: str) -> None:
         if not self._asked:
             self._asked, self._report.abort_reason = True, reason
+            self._pauses.end()
             threading.Thread(target=self._abort, args=(reason,), name="abort", daemon=True).start()
 
     def _abort(self, reason: str) -> None:

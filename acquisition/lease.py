@@ -26,7 +26,8 @@ PATIENCE_S = 1.4
 START_S = 10.0
 LEAVING_S = 0.3
 ANSWER_S = 30.0
-LONGEST_DWELL_S = 7200.0
+LONGEST_DWELL_S = 7800.0
+"""Longer than a pause of a run."""
 ORPHAN_S = 60.0
 """A guard that was started for one run stays for so long after it, once all is safe."""
 REHEARSAL_S = 5.0
@@ -162,9 +163,16 @@ class Lease:
         return [(age_s, what, value) for age_s, what, value in answer["held"]]
 
     def beat_with(
-        self, loop: asyncio.AbstractEventLoop, progress: Callable[[], int], dwell_s: float, lost: Callable[[str], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        progress: Callable[[], int],
+        dwell_s: Callable[[], float],
+        lost: Callable[[str], None],
     ) -> None:
-        """Beat from `loop`, which the plan runs in, until the lease is released; `lost` is told why it was."""
+        """Beat from `loop`, which the plan runs in, until the lease is released; `lost` is told why it was.
+
+        `dwell_s` is how long the plan may make no progress now.
+        """
         assert self._socket is not None
         self._socket.setblocking(False)
         connection = self._socket
@@ -194,7 +202,7 @@ class Lease:
                 end(f"the guard has not answered for {LEASE_S:g} s")
                 return
             self._n_beats += 1
-            message = {"op": "beat", "n": self._n_beats, "progress": progress(), "dwell_s": dwell_s}
+            message = {"op": "beat", "n": self._n_beats, "progress": progress(), "dwell_s": dwell_s()}
             with contextlib.suppress(OSError):  # hear() notices, and the echo fails to come
                 connection.send(json.dumps(message).encode() + b"\n")
             self._beating = loop.call_later(BEAT_S * getattr(loop, "factor", 1.0), beat)

@@ -1,7 +1,7 @@
 """Records the results of live analyses as streams of the same run, and what is about to be done to hazards."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import bluesky.preprocessors as bpp
@@ -69,6 +69,10 @@ class Held:
     def __init__(self) -> None:
         self.readings: deque[tuple[float, str, float]] = deque()
         """When (s since the epoch), `instrument.reading`, value in the unit of the reading."""
+
+    def take(self, seen: Iterable[tuple[float, str, float]], now_s: float, factor: float) -> None:
+        """What the guard has told: how long ago (s of its own time, `factor` times as short), reading, value."""
+        self.readings += [(now_s - age_s * factor, what, value) for age_s, what, value in seen]
 
     def read(self) -> dict[str, Any]:
         """The next reading."""

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ from .guarded import guarded_ports
 from .journal import Journal, JournalError, check_metadata
 from .lease import GuardLost, Lease
 from .observers import Observer, Observers
+from .pauses import LONGEST_PAUSE_S, Pauses
 from .recording import Held, continued, noted, recorded
 from .resumption import Resumption
 from .rig import Rig, load_class
@@ -36,6 +38,10 @@ SHORTEST_DWELL_S = 2.0
 """In real seconds: what the engine itself may need between two messages of a plan."""
 
 VERSIONED = ("megabar", "bluesky", "ophyd", "event-model", "numpy", "scipy", "pyvisa", "pyvisa-py", "caproto")
+
+
+def _say(line: str, paused: bool) -> None:
+    print(line, file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Session:
         self.simulation = simulation
         self.clock: Clock = RealClock() if simulation is None else simulation.clock
         self.lease: Lease | None = None
+        self.pauses: Pauses | None = None
+        """Those of the run that goes on, or was the last."""
         self._links: dict[str, Link] = {}
         self.devices: dict[str, Instrument] = {}
         try:
@@ -113,11 +121,14 @@ class Session:
         observers: Sequence[Observer] = (),
         subscribers: Sequence[Observer] = (),
         resumed: Resumption | None = None,
+        tell: Callable[[str, bool], None] = _say,
+        longest_pause_s: float = LONGEST_PAUSE_S,
     ) -> Outcome:
         """One run of an experiment, recorded in `folder`. Raises InputError before anything moves.
 
         Observers may fail, lag or block, each in its own thread. Subscribers are called by the engine, which waits.
         With `resumed` it goes on with a run that was interrupted, and takes over what the guard holds for that one.
+        `pauses` of the session pause it and let it go on; `tell` is told so, in one line and whether it is paused.
 
         A failure in the run does not raise: it is told by the outcome, and by the stop document.
         """
@@ -138,7 +149,9 @@ class Session:
         except LimitError as error:
             raise InputError(str(error)) from error
         journal = Journal(folder, self.clock, durability=experiment.durability)
-        plan = made_safe(noted(plan, functools.partial(journal.note, "hazard")), hazardous, report)
+        self.pauses = Pauses(self.clock, hazardous, note=journal.note, tell=tell, longest_s=longest_pause_s)
+        plan = noted(self.pauses.held(plan), functools.partial(journal.note, "hazard"))
+        plan = made_safe(plan, hazardous, report)
         tail = _Tail()
         held = Held()
         plan = recorded(continued(plan, held), analyses)
@@ -150,8 +163,7 @@ class Session:
                 dwell_s = max(SHORTEST_DWELL_S, experiment.dwell_s(parameters) / self._factor)
                 lost = "" if resumed is None else resumed.lost.journal.parent.name
                 seen = self.lease.arm(folder.name, dwell_s, lost=lost)
-                now, factor = self.clock.time(), self._factor
-                held.readings += [(now - age_s * factor, what, value) for age_s, what, value in seen]
+                held.take(seen, self.clock.time(), self._factor)
                 complaint = self._guarded(engine, plan, report, dwell_s)
         truth = None
         try:
@@ -276,11 +288,12 @@ class Session:
     def _execute(self, engine: RunEngine, plan: Any, report: SafetyReport, *, dwell_s: float = 0.0) -> str:
         """Run a plan to its end; returns why it did not end well."""
         # event-model words a complaint, arrays and all, for each document that it checks, and throws it away
-        with aborts(engine, self.clock, report) as aborting, np.printoptions(threshold=0, edgeitems=0):
+        assert self.pauses is not None
+        with aborts(engine, self.clock, report, self.pauses) as aborting, np.printoptions(threshold=0, edgeitems=0):
             if self.lease is not None:
                 counter = MessageCounter()
                 engine.msg_hook = counter  # type: ignore[assignment]  # bluesky declares None
-                self.lease.beat_with(engine.loop, counter.count, dwell_s, aborting.fail)
+                self.lease.beat_with(engine.loop, counter.count, lambda: self._dwell_s(dwell_s), aborting.fail)
             try:
                 engine(plan)
             except RunEngineInterrupted:
@@ -290,6 +303,12 @@ class Session:
             except Exception as error:
                 return str(error) or type(error).__name__
         return ""
+
+    def _dwell_s(self, declared_s: float) -> float:
+        """How long the plan may make no progress now (real s): as it declares, and for a pause while it is held."""
+        if self.pauses is None or not self.pauses.waiting:
+            return declared_s
+        return declared_s + self.pauses.longest_s / self._factor
 
     def _truth(self, journal: Journal, tail: "_Tail") -> dict[str, float] | None:
         """Ask the world what was really so in the window that the results state; after the stop, never before."""

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ from ophyd import Device, Signal
 
 from .clock import Clock
 from .errors import GarbledReply, LimitError, LinkError, NotPermitted, Refused
-from .link import Link, Steps
+from .link import Job, Link, Steps
+from .pause import LOOK_S, Pause
 from .safe_state import SafeAction, SafeState
 from .status import JobStatus
 
@@ -99,7 +101,7 @@ class Setpoint(Reading):
     def set(self, value: float) -> JobStatus:
         """Send `value` and read it back; the Status fails with Refused where the instrument did not take it."""
         self.check_value(value)
-        return self.instrument.link.submit(lambda: self.apply(value))
+        return self.instrument.submit(lambda: self.apply(value))
 
     def apply(self, value: float) -> None:
         """As `set`, inside a job of the instrument's link."""
@@ -127,16 +129,22 @@ class Instrument(Device):
 
     Class attributes: `link_type` and `link_options` say how it is spoken to, `hazard` what it can do to people or
     samples ("laser", "thermal", "pressure", "motion", "radiation" or ""). A class with a hazard has a `safe_state`.
+    What a pause has ended in an instrument that does not go on (`goes_on`) stays so until a new run.
     """
 
     link_type: ClassVar[type[Link]]
     link_options: ClassVar[Mapping[str, Any]] = {}
     hazard: ClassVar[str] = ""
+    goes_on: ClassVar[bool] = True
+
+    paused: Pause | None = None
+    """The pause of the run that holds it."""
 
     def __init__(self, *, name: str, link: Link, address: str = "", **kwargs: Any) -> None:
         self.link = link
         self.address = address
         self._triggered: tuple[Reading, ...] | None = None
+        self._pausing = threading.Lock()
         super().__init__(name=name, **kwargs)
 
     @property
@@ -200,17 +208,63 @@ class Instrument(Device):
 
     def safe_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
         """How to make it safe: name of the step, action that verifies itself, time limit in seconds."""
+        return self._first_way(urgent=True)
+
+    def _first_way(self, *, urgent: bool) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
         if self.safe_state is None:
             return []
         actions = next(iter(self.safe_state.ways.values())).actions
-        urgently = functools.partial(self.bring_about, urgent=True)
-        return [(action.name, functools.partial(urgently, action), action.within_s) for action in actions]
+        bring_about = functools.partial(self.bring_about, urgent=urgent)
+        return [(action.name, functools.partial(bring_about, action), action.within_s) for action in actions]
 
     def secure(self) -> Steps:
         """Go the first way to safety, inside a job of the link. Raises Refused, LinkError."""
         if self.safe_state is not None:
             for action in next(iter(self.safe_state.ways.values())).actions:
                 yield from self._bring_about(action)
+
+    def pause_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """How to hold it while a run is paused, in the same form; unless its class says otherwise, it is made safe.
+
+        What the line has to carry before comes first: a pause makes nothing fail.
+        """
+        return self._first_way(urgent=False)
+
+    def go_on_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """How to set going again what `pause_steps` have stopped, in the same form."""
+        return []
+
+    def submit(self, job: Job) -> JobStatus:
+        """Queue a job that sets it going. One that comes in a pause waits; the Status fails with Refused where the run
+        does not go on, or not with this instrument.
+        """
+        with self._pausing:
+            pause = self.paused
+            return self.link.submit(job if pause is None else lambda: self._after(pause, job))
+
+    def pause_for(self, pause: Pause | None) -> None:
+        """From now on a pause holds it, or none: what was asked for before comes before the steps of the pause."""
+        with self._pausing:
+            self.paused = pause
+
+    def _after(self, pause: Pause, job: Job) -> Steps:
+        yield from self.until_over(pause)
+        if not self.goes_on:
+            raise Refused(f"{self.name}: a pause of the run has switched it off; nothing switches it on but a new run")
+        steps = job()
+        if steps is not None:
+            yield from steps
+
+    def until_over(self, pause: Pause) -> Steps:
+        """Wait, in a job, for the end of a pause. Raises Refused where the run ends first."""
+        while not pause.over:
+            self.check_goes_on(pause)
+            yield LOOK_S
+
+    def check_goes_on(self, pause: Pause | None) -> None:
+        """Raises Refused where the run has ended in a pause."""
+        if pause is not None and pause.ended:
+            raise Refused(f"{self.name}: the run has ended in a pause")
 
     def bring_about(self, action: SafeAction, *, urgent: bool = False) -> JobStatus:
         """Command a safe action until it is seen; the Status fails with Refused or LinkError where it is not."""

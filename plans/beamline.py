@@ -15,6 +15,7 @@ from ..devices.detectors import Detector
 from ..devices.gathered import Gathered
 from ..devices.monitors import RingCurrent
 from ..devices.presses import Press
+from ..devices.shutters import Shutter
 
 MOVE_LIMIT_S = 120.0
 """Slits and shutter arrive within this."""
@@ -58,8 +59,8 @@ class Hutch(Station, Protocol):
         ...
 
     @property
-    def shutter(self) -> Movable[Any]:
-        """Set to `open` and `closed`."""
+    def shutter(self) -> Shutter:
+        """The shutter of the beam."""
         ...
 
     @property
@@ -112,7 +113,7 @@ def watch_for(hutch: Hutch, duration_s: float, every_s: float) -> MsgGenerator[f
 def wait_for_beam(hutch: Hutch, *, threshold_ma: float, every_s: float, timeout_s: float) -> MsgGenerator[None]:
     """Wait until the ring holds `threshold_ma`. The press goes on meanwhile. Raises NoBeam."""
     waited_s = 0.0
-    while (yield from _ring_current(hutch)) < threshold_ma:
+    while (yield from _beam(hutch))[0] < threshold_ma:
         if waited_s >= timeout_s:
             raise NoBeam(f"the ring current stayed below {threshold_ma:g} mA for {timeout_s / 3600:g} h")
         yield from watch_for(hutch, every_s, every_s)
@@ -130,7 +131,7 @@ def expose(
     every_s: float,
     beam_timeout_s: float,
 ) -> MsgGenerator[None]:
-    """Take one exposure with beam into `stream`; one during which the beam was lost is taken again.
+    """Take one exposure with beam into `stream`; one during which beam was lost, or the shutter closed, is taken again.
 
     The detector has been set to `exposure_s` before. The conditions are recorded every `every_s` meanwhile.
     """
@@ -142,18 +143,20 @@ def expose(
         if exposure_s >= every_s:
             lowest_ma = yield from watch_for(hutch, exposure_s, every_s)
         yield Msg("wait", None, group=group, timeout=exposure_s + MOVE_LIMIT_S)
-        if exposure_s < every_s:
-            lowest_ma = yield from _ring_current(hutch)
-        if lowest_ma >= threshold_ma:
+        current_ma, is_open = yield from _beam(hutch)
+        if min(lowest_ma, current_ma) < threshold_ma:
+            yield from wait_for_beam(hutch, threshold_ma=threshold_ma, every_s=every_s, timeout_s=beam_timeout_s)
+        elif is_open:
             break
-        yield from wait_for_beam(hutch, threshold_ma=threshold_ma, every_s=every_s, timeout_s=beam_timeout_s)
     yield from record(stream, (detector,))
 
 
-def _ring_current(hutch: Hutch) -> MsgGenerator[float]:
-    yield from _triggered(hutch.ring)
-    readings = yield Msg("read", hutch.ring)
-    return float(readings[hutch.ring.current.name]["value"])
+def _beam(hutch: Hutch) -> MsgGenerator[tuple[float, bool]]:
+    """Ring current (mA), and whether the shutter is open."""
+    beam = Gathered("beam", (hutch.ring, hutch.shutter))
+    yield from _triggered(beam)
+    readings = yield Msg("read", beam)
+    return float(readings[hutch.ring.current.name]["value"]), bool(readings[hutch.shutter.is_open.name]["value"])
 
 
 def _triggered(device: Any) -> MsgGenerator[None]:

@@ -15,6 +15,7 @@ from ..devices.gathered import Gathered
 from ..devices.monitors import RingCurrent
 from ..devices.motion import Stage
 from ..devices.presses import Press
+from ..devices.shutters import Shutter
 from . import parameters as declared
 from .beamline import expose, move
 from .parameters import quantity
@@ -30,7 +31,7 @@ class Roles:
 
     press: Press
     detector: EnergyDispersiveDetector
-    shutter: Movable[Any]
+    shutter: Shutter
     slits: Movable[Any]
     stage: Stage
     ring: RingCurrent

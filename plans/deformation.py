@@ -24,6 +24,7 @@ from ..devices.meters import Voltmeter
 from ..devices.monitors import RateMonitor, RingCurrent
 from ..devices.motion import Stage
 from ..devices.presses import Press
+from ..devices.shutters import Shutter
 from . import parameters as declared
 from .beamline import MOVE_LIMIT_S, expose, move, watch, watch_for
 from .calibration import calibrate_detector
@@ -54,7 +55,7 @@ class Roles:
     thermocouple: Voltmeter
     detector: EnergyDispersiveDetector
     camera: Camera
-    shutter: Movable[Any]
+    shutter: Shutter
     slits: Movable[Any]
     stage: Stage
     ring: RingCurrent

@@ -1,8 +1,9 @@
 """Irradiate a sample with a laser of known power for a while.
 
 The current is ramped up with the gate closed and the emission on, held, and ramped down. The gate closes for pulses
-that the plan renews with each reading; whoever else renews them does no harm. Nothing that was sent to the laser is
-ever sent again by a rewind: after a pause, which ends the emission, the run goes on to its next reading and fails.
+that the plan renews with each reading; whoever else renews them does no harm. After a pause, which ends the emission,
+the run goes on to its next reading and fails. Nothing that was sent to the laser is ever sent again, by Bluesky's own
+pause neither: the plan has checkpoints, and is not rewound.
 """
 
 import math

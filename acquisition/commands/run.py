@@ -181,6 +181,7 @@ def _execute(
             observers=[progress],
             subscribers=[_Ending(interrupts)],
             resumed=chosen.resumed,
+            tell=progress.tell,
         )
 
 

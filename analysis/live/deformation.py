@@ -1,5 +1,6 @@
 """Live analyses of the deformation experiment, and its scalar results over the steady window."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,11 +94,12 @@ class Position(LiveAnalysis):
 class Strain(LiveAnalysis):
     """Strain since the reference radiographs, and strain rate over the last `window_s`.
 
-    Once the strain has passed `plastic_from`, the window no longer reaches back to the elastic loading before it.
+    Once the strain has passed `plastic_from`, the window no longer reaches back to the elastic loading before it. After
+    a pause there is no rate before the strain has grown by that much again, and none that reaches back to the pause.
     """
 
     name = "strain"
-    listens = frozenset({"reference", "radiograph"})
+    listens = frozenset({"reference", "radiograph", "pauses"})
     recorded_after = frozenset({"radiograph"})
     quantities: Mapping[str, str] = {"strain": "", "strain_rate": "1/s", "separation": "px"}
 
@@ -107,10 +109,19 @@ class Strain(LiveAnalysis):
         self.window_s, self.plastic_from = window_s, plastic_from
         self.zero_s = math.nan
         self._reference: list[Markers] = []
+        self.pauses_s: list[float] = []
+        """When pauses of the run were over."""
+        self._settled_from: float | None = None
+        """The strain from which there is a rate again; None as long as no pause has come into the deformation."""
         self._points: list[tuple[float, float, float]] = []
 
     def reduce(self, stream: str, event: Mapping[str, Any], time_s: float) -> Estimate | None:
         """Strain from one radiograph."""
+        if stream == "pauses":
+            self.pauses_s.append(event["pause_went_on"])
+            if self._points:
+                self._settled_from = self._points[-1][1] + self.plastic_from
+            return None
         markers = self.foils.measure(event[f"{self.camera}_image"])
         if stream == "reference":
             self._reference.append(markers)
@@ -140,9 +151,10 @@ class Strain(LiveAnalysis):
         return float(weight @ separations / weight.sum()), float(weight.sum() ** -0.5)
 
     def _rate(self) -> tuple[float, float, float]:
-        recent = [point for point in self._points if point[0] >= self._points[-1][0] - self.window_s]
-        plastic = [point for point in recent if point[1] >= self.plastic_from]
-        if len(plastic) >= LEAST_RADIOGRAPHS:
+        since_s = max(self._points[-1][0] - self.window_s, *self.pauses_s[-1:], -math.inf)
+        recent = [point for point in self._points if point[0] >= since_s]
+        plastic = [point for point in recent if point[1] >= (self._settled_from or self.plastic_from)]
+        if len(plastic) >= LEAST_RADIOGRAPHS or self._settled_from is not None:
             recent = plastic
         if len(recent) < LEAST_RADIOGRAPHS:
             return math.nan, math.nan, math.nan
@@ -194,11 +206,14 @@ class Steadiness(LiveAnalysis):
         return float(stresses.time_s[inside][0]), float(stresses.time_s[-1])
 
     def _both(self) -> tuple[Series, np.ndarray]:
-        """Stress while the rams advanced, and the strain at its moments."""
+        """Stress while the rams advanced, since the last pause if that is long ago, and the strain at its moments."""
         shortening, stresses = self.strain.series("strain"), self.stress.series("differential_stress")
         if not len(shortening):
             return stresses.within(math.inf, math.inf), np.empty(0)
-        stresses = stresses.within(self.strain.zero_s, shortening.time_s[-1])
+        start_s, stop_s = self.strain.zero_s, float(shortening.time_s[-1])
+        edges = [start_s, *(moment for moment in self.strain.pauses_s if start_s < moment < stop_s), stop_s]
+        stretches = [stresses.within(*between) for between in itertools.pairwise(edges)]
+        stresses = next((part for part in stretches[::-1] if len(part) >= LEAST_RADIOGRAPHS), max(stretches, key=len))
         return stresses, np.interp(stresses.time_s, shortening.time_s, shortening.value)
 
 

@@ -1,12 +1,13 @@
 """The temperature controller Eurotherm 3504 on a Modbus RTU line."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ophyd import Component, Kind
 
-from ..errors import Refused, WrongInstrument
-from ..instrument import Instrument, Reading, Setpoint
+from ..errors import LinkError, Refused, WrongInstrument
+from ..instrument import ATTEMPTS, Instrument, Reading, Setpoint
 from ..link import Steps
 from ..modbus import ModbusLink, Register
 from ..safe_state import SafeAction, SafeState, Seen, Watched, Way
@@ -35,6 +36,9 @@ OVERSHOOT_K = 50.0
 COOLING_S = 7200.0
 """What a furnace may take to follow its set-point to the cold."""
 LONGEST_GRACE_S = 3600.0
+
+PAUSING_S = 10.0
+"""A ramp stops, or goes on, within this."""
 
 SETTLING_S = 0.25
 """The controller acts on a new mode or output in its next cycle (110 ms, not verified)."""
@@ -74,7 +78,8 @@ class Heating(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Switch; the Status fails with Refused or LinkError where the controller does not confirm."""
         self.check_value(value)
-        return self.instrument.link.submit(self._regulate if value else self.instrument.secure)
+        furnace = self.instrument
+        return furnace.submit(self._regulate) if value else furnace.link.submit(furnace.secure)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -97,8 +102,9 @@ class Eurotherm3504(Instrument):
     """A 3504 that drives a heater: set-point ramp, mode and output of its first loop.
 
     Limits: target at most 2800 K, ramp 0.1 to 100 K/min. A target, or heating, is refused while the rate in the
-    controller is off or beyond its limits, whoever set it. Safe state: manual with the output at zero. When the engine
-    is lost the rig may have it ramped down at `ramp_down_k_per_min`, or left on its set-point for `grace_s` first.
+    controller is off or beyond its limits, whoever set it. Safe state: manual with the output at zero. A pause stops
+    a ramp where the working set-point is, and going on restores the target. When the engine is lost the rig may have
+    it ramped down at `ramp_down_k_per_min`, or left on its set-point for `grace_s` first.
 
     Registers with one decimal; addresses of the 2000 and 3200 series, which 3504 drivers of others share. Not
     verified on a 3504: rate 35, status 75, identity 122 (its value E440 is), mode 273. Check them before hardware.
@@ -149,6 +155,7 @@ class Eurotherm3504(Instrument):
         if not 1.0 <= grace_s <= LONGEST_GRACE_S:
             raise ValueError(f"grace_s = {grace_s:g}: accepted are 1..{LONGEST_GRACE_S:g} s")
         self.ramp_down_k_per_min, self.grace_s = ramp_down_k_per_min, grace_s
+        self._left_c: float | None = None
 
     def check_rate_in_force(self) -> None:
         """Ask the controller for its rate. Raises Refused where it is off or beyond the limits."""
@@ -158,6 +165,44 @@ class Eurotherm3504(Instrument):
             raise Refused(
                 f"{self.name}: the controller's ramp rate is {rate:g} K/min; set one of {low:g}..{high:g} first"
             )
+
+    def pause_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """The temperature held: a ramp that is under way stops where it is."""
+        return [("temperature held", lambda: self.link.submit(self._stop_ramp), PAUSING_S)]
+
+    def go_on_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """The target, approached at the rate that is in force, where a ramp was stopped."""
+        return [("on its ramp", lambda: self.link.submit(self._ramp_on), PAUSING_S)] if self._left_c is not None else []
+
+    def _stop_ramp(self) -> Steps:
+        self._left_c = None
+
+        def stop() -> None:
+            self.fetch(self.heating, self.setpoint, self.working_setpoint)
+            target_c, present_c = self.setpoint.get(), self.working_setpoint.get()
+            if self.heating.get() and abs(target_c - present_c) > RESOLUTION:
+                self._left_c = target_c if self._left_c is None else self._left_c
+                self.setpoint.apply(present_c)
+
+        return self._tried(stop)
+
+    def _ramp_on(self) -> Steps:
+        def ramp() -> None:
+            self.check_goes_on(self.paused)
+            self.setpoint.apply(self._left_c)
+
+        return self._tried(ramp)
+
+    def _tried(self, job: Callable[[], None]) -> Steps:
+        """Do what is harmless when repeated, again where a reply was lost. Raises LinkError, Refused."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                job()
+                return
+            except LinkError:
+                if attempt == ATTEMPTS:
+                    raise
+            yield SETTLING_S
 
     @property
     def safe_state(self) -> SafeState:

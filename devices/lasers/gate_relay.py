@@ -65,7 +65,7 @@ class Pulse(Setpoint):
     def set(self, value: float) -> JobStatus:
         """Close for `value` seconds from now; the Status fails with Refused where the contact does not read closed."""
         self.check_value(value)
-        return self.instrument.link.submit(lambda: self._pulse(value))
+        return self.instrument.submit(lambda: self._pulse(value))
 
     def _pulse(self, value: float) -> Steps:
         self.check_value(value)
@@ -73,7 +73,7 @@ class Pulse(Setpoint):
         relay.link.assign(relay.locate(self.command), value)
         yield SETTLING_S
         relay.fetch(relay.closed)
-        if relay.closed.get() != 1:
+        if relay.closed.get() != 1 and relay.paused is None:
             raise Refused(f"{relay.name}: the contact did not close")
 
 
@@ -92,6 +92,7 @@ class GateRelay(Instrument):
     link_type: ClassVar[type[RelayLink]] = RelayLink
     link_options: ClassVar[dict[str, Any]] = {"identity": r"\d+\.\d\d", "baud_rate": 9600, "timeout_s": 0.1}
     hazard: ClassVar[str] = "laser"
+    goes_on: ClassVar[bool] = False
 
     closed = Component(Contact, command=CONTACT, unit="", limits=(0, 1), parse=int, value=0, kind=Kind.hinted)
     pulse = Component(Pulse, command=FLASH_ON, unit="s", limits=(0.1, LONGEST_PULSE_S), kind=Kind.omitted)

@@ -150,9 +150,13 @@ class Emission(Setpoint):
     """1 starts the emission and waits for the end of the safety start, 0 ends it; both are verified by the status."""
 
     def set(self, value: float) -> JobStatus:
-        """Switch; the Status fails with Refused or LinkError where the laser does not confirm."""
+        """Switch; the Status fails with Refused or LinkError where the laser does not confirm.
+
+        A start into which a pause comes is ended, and is done so.
+        """
         self.check_value(value)
-        return self.instrument.link.submit(self._start if value else self.instrument.secure)
+        laser = self.instrument
+        return laser.submit(self._start) if value else laser.link.submit(laser.secure)
 
     def check_value(self, value: float) -> None:
         """Raises LimitError for anything but 0 and 1."""
@@ -167,6 +171,9 @@ class Emission(Setpoint):
             deadline = laser.clock.monotonic() + START_LIMIT_S
             while True:
                 yield START_POLL_S
+                if laser.paused is not None:
+                    yield from laser.secure()
+                    return
                 laser.fetch(laser.status, self, laser.fault)
                 laser.check_faults()
                 word = laser.status.get()
@@ -202,6 +209,7 @@ class IPGYLR(Instrument):
     link_type: ClassVar[type[YLRLink]] = YLRLink
     link_options: ClassVar[dict[str, Any]] = {"identity": r"RFV: \S.*", "baud_rate": 57600, "timeout_s": 0.1}
     hazard: ClassVar[str] = "laser"
+    goes_on: ClassVar[bool] = False
 
     current = Component(
         Current,

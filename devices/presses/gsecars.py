@@ -1,13 +1,14 @@
 """Presses that are run by the EPICS databases of GSECARS."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ophyd import Component as Cpt
 from ophyd import Kind, Signal
 
 from ..epics import EpicsInstrument, RecordDevice
-from ..errors import LimitError, Refused
+from ..errors import LimitError, LinkError, Refused
 from ..instrument import Reading, Setpoint
 from ..link import Steps
 from ..safe_state import Beat, SafeAction, SafeState, Seen, Watched, Way
@@ -62,8 +63,13 @@ class Load(Setpoint):
     """Where the last `set` wants to go."""
     _move: JobStatus | None = None
 
+    @property
+    def moving(self) -> bool:
+        """Whether a `set` has not arrived yet."""
+        return self._move is not None and not self._move.done
+
     def set(self, value: float) -> JobStatus:
-        """Ramp to `value` (MN) at `load_rate`; done on arrival.
+        """Ramp to `value` (MN) at `load_rate`; done on arrival, for which a pause of the run gives it more time.
 
         Raises LimitError at once; the Status fails with BlowOut, Refused (feedback went off, another ramp or a person
         took over, no arrival) or LinkError.
@@ -73,12 +79,12 @@ class Load(Setpoint):
         rate = press.load_rate.get()
         press.check_unloading(value, self.get(), rate)
         self.target = value
-        self._move = press.link.submit(lambda: press.ramp(value, rate))
+        self._move = press.submit(lambda: press.ramp(value, rate))
         return self._move
 
     def stop(self, *, success: bool = False) -> None:
         """End a ramp by holding the press; a load that has arrived is left alone."""
-        if self._move is not None and not self._move.done:
+        if self.moving:
             self.instrument.hold()
 
 
@@ -181,6 +187,10 @@ class GSECARSPress(EpicsInstrument):
     top = Cpt(Ram, "DDIA30:m1")
     bottom = Cpt(Ram, "DDIA30:m2")
 
+    _held: tuple[bool, float, float] | None = None
+    """What a pause has stopped: feedback, speeds of the top and the bottom ram (um/s)."""
+    _ramp_ends = 0.0
+
     def check_unloading(self, target: float, present: float, rate: float) -> None:
         """Raises LimitError for a rate that is too high for going down."""
         if target < present - self.load.tolerance and rate > UNLOADING_LIMIT_MN_PER_H:
@@ -201,21 +211,52 @@ class GSECARSPress(EpicsInstrument):
         self.fetch(self.blown_out, self.load, self.feedback)
         self.check_latch()
         self.check_unloading(target, self.load.get(), rate)
-        # The record steps once a second: a whole number of seconds makes the ramp end on its target.
-        duration = max(1, math.ceil(abs(target - self.load.get()) / rate * 3600.0))
-        self._start_ramp(target, duration)
-        end = self.clock.monotonic() + duration
+        self._start_ramp(target, rate)
         while True:
             shortest, longest = POLL_S
-            yield min(longest, max(shortest, end - self.clock.monotonic()))
+            yield min(longest, max(shortest, self._ramp_ends - self.clock.monotonic()))
+            if self.paused is not None:
+                yield from self.until_over(self.paused)
             if self._arrived(target):
                 return
-            if self.clock.monotonic() > end + SETTLING_S:
+            if self.clock.monotonic() > self._ramp_ends + SETTLING_S:
                 raise Refused(f"{self.load.name}: {target:g} MN was asked for, it stays at {self.load.get():g} MN")
 
     def hold(self) -> JobStatus:
         """Stop pumps and rams and close the valves; fails with Refused unless all is seen to stand."""
         return self.bring_about(HOLD)
+
+    def pause_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """Pumps and rams stopped, valves closed; what they did is kept for going on."""
+        return [(HOLD.name, lambda: self.link.submit(self._hold_for_now), HOLD.within_s)]
+
+    def go_on_steps(self) -> Sequence[tuple[str, Callable[[], JobStatus], float]]:
+        """The load on its way or regulated, the rams at their speeds, as they were."""
+        return [("going on", lambda: self.link.submit(self._go_on), STOPPING_S)]
+
+    def _hold_for_now(self) -> Steps:
+        try:
+            self.fetch(self.feedback, self.top.speed, self.bottom.speed)
+            self._held = bool(self.feedback.get()), self.top.speed.get(), self.bottom.speed.get()
+        except LinkError:
+            self._held = None
+        yield from self._bring_about(HOLD)
+
+    def _go_on(self) -> None:
+        self.check_goes_on(self.paused)
+        if self._held is None:
+            raise Refused(f"{self.name}: what it did before the pause could not be read")
+        self.fetch(self.blown_out, self.load)
+        self.check_latch()
+        feedback, *speeds = self._held
+        if feedback or self.load.moving:
+            self.fetch(self.feedback)
+            (setpoint_tons,) = self.ask("Press_PID.VAL")
+            target = self.load.target if self.load.moving else MN_PER_TON * setpoint_tons
+            self._start_ramp(target, self.load_rate.get())
+        for ram, speed in zip((self.top, self.bottom), speeds, strict=True):
+            if speed:
+                ram.speed.apply(speed)
 
     def acknowledge_blow_out(self, person: str) -> JobStatus:
         """Reset the latch, on the word of the named person who has looked at the cell; no plan may call this."""
@@ -227,7 +268,9 @@ class GSECARSPress(EpicsInstrument):
         """End what moves, by holding the press."""
         self.hold()
 
-    def _start_ramp(self, target: float, duration: int) -> None:
+    def _start_ramp(self, target: float, rate: float) -> None:
+        # The record steps once a second: a whole number of seconds makes the ramp end on its target.
+        duration = max(1, math.ceil(abs(target - self.load.get()) / rate * 3600.0))
         if not self.feedback.get():
             # The loop must find its set-point where the load is, or it would chase it with both pumps.
             self.put("Press_PID.VAL", self.load.get() / MN_PER_TON)
@@ -238,6 +281,7 @@ class GSECARSPress(EpicsInstrument):
         if not all(map(math.isclose, asked, (target / MN_PER_TON, duration / 3600.0))):
             raise Refused(f"{self.name}: the ramp was not taken, the records say {asked[0]:g} tons in {asked[1]:g} h")
         self.start("Press_StartRamp.PROC", 1)
+        self._ramp_ends = self.clock.monotonic() + duration
 
     def _arrived(self, target: float) -> bool:
         """Whether the ramp is over and the load where it should be. Raises BlowOut, Refused."""

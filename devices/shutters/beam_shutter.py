@@ -34,11 +34,13 @@ class BeamShutter(EpicsInstrument):
     def set(self, state: str) -> JobStatus:
         """Go "open" or "closed"; done when the switches say so, fails with Refused when they do not.
 
+        Opening into which a pause of the run comes is done without: the pause closes it.
+
         Raises:
             LimitError: another word.
         """
         self.check_value(state)
-        return self.link.submit(lambda: self._go(state))
+        return (self.submit if state == "open" else self.link.submit)(lambda: self._go(state))
 
     def check_value(self, state: str) -> None:
         """Raises LimitError for another word than "open" and "closed"."""
@@ -54,7 +56,7 @@ class BeamShutter(EpicsInstrument):
         deadline = self.clock.monotonic() + TRAVEL_S
         while True:
             self.fetch(self.is_open)
-            if self.is_open.get() == expected:
+            if self.is_open.get() == expected or (expected and self.paused is not None):
                 return
             if self.clock.monotonic() > deadline:
                 raise Refused(f"{self.name} is not {state} {TRAVEL_S:g} s after it was told to be")

@@ -27,8 +27,8 @@ from ophyd import Component, Signal
 from megabar.acquisition.clock import RealClock
 from megabar.acquisition.engine import make_engine
 from megabar.acquisition.export import export
-from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.observers import Observers
 from megabar.acquisition.run import read_run
 from megabar.devices.instrument import Instrument, Reading
