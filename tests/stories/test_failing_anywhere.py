@@ -16,7 +16,7 @@ import pytest
 from megabar.acquisition.experiments import Experiment, find
 from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.rig import load_rig
-from megabar.acquisition.run import frames
+from megabar.acquisition.run import lines
 from megabar.acquisition.session import Outcome, Session
 from megabar.acquisition.simulation import Simulation
 from megabar.analysis.live.analysis import LiveAnalysis
@@ -120,7 +120,7 @@ def run_broken(
     """One run that fails at a message; how long it then took until all was seen to be safe."""
     breaker.at = at
     outcome = session.run(breaker.experiment, breaker.experiment.parse(settings), folder)
-    safe = [frame.clock for frame in frames(folder / JOURNAL) if frame.doc.get("name") == "safety"]
+    safe = [frame.clock for frame in lines(folder / JOURNAL) if frame.doc.get("name") == "safety"]
     return outcome, (safe[0] - breaker.broken_at if safe and breaker.broken_at is not None else 0.0)
 
 

@@ -17,7 +17,7 @@ from bluesky.utils import Msg
 
 from megabar.acquisition.experiments import find
 from megabar.acquisition.rig import load_rig
-from megabar.acquisition.run import Run, frames, journal_of, read_run
+from megabar.acquisition.run import Run, journal_of, lines, read_run
 from megabar.acquisition.session import Outcome, Session
 from megabar.acquisition.simulation import Simulation
 from megabar.analysis.live.deformation import Strain
@@ -124,7 +124,7 @@ def check_numbers(folder: Path) -> None:
     """Every stream's events are numbered 1, 2, 3 … in the journal itself."""
     streams: dict[str, str] = {}
     numbers = collections.defaultdict(list)
-    for frame in frames(journal_of(folder)):
+    for frame in lines(journal_of(folder)):
         if frame.name == "descriptor":
             streams[frame.doc["uid"]] = frame.doc["name"]
         elif frame.name == "event":
