@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +37,18 @@ def make_engine(clock: Clock, subscribers: Sequence[Observer]) -> RunEngine:
     for subscriber in subscribers:
         engine.subscribe(subscriber)
     return engine
+
+
+@contextlib.contextmanager
+def engine_for(clock: Clock, subscribers: Sequence[Observer]) -> Iterator[RunEngine]:
+    """An engine for one run, whose loop, with its thread and descriptors, ends with the block."""
+    engine = make_engine(clock, subscribers)
+    try:
+        yield engine
+    finally:
+        engine.loop.call_soon_threadsafe(engine.loop.stop)
+        engine._th.join()
+        engine.loop.close()
 
 
 class _Bundler(RunBundler):

@@ -39,6 +39,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         # Rounded up: a timer must be due when the clock arrives at it.
         return -int(-scheduled[0]._when * 1e9 // 1) if scheduled else NEVER
 
+    def close(self) -> None:
+        """As asyncio's; a loop that has ended keeps time from moving no more."""
+        super().close()
+        with self.clock.lock:
+            self.clock.loop_idle(ENGINE, NEVER, lambda: None)
+
     def wake(self) -> None:
         """Leave the wait."""
         self._write_to_self()  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from ..devices.link import Link
 from ..plans.parameters import Parameters
 from ..plans.safety import SafetyReport, made_safe
 from .clock import RealClock
-from .engine import MessageCounter, aborts, make_engine
+from .engine import MessageCounter, aborts, engine_for
 from .errors import InputError, SimulatorEnded
 from .experiments import Experiment
 from .guarded import guarded_ports
@@ -155,8 +155,10 @@ class Session:
         tail = _Tail()
         held = Held()
         plan = recorded(continued(plan, held), analyses)
-        with Observers(observers) as observed:
-            engine = make_engine(self.clock, [journal, _Analyses(analyses), tail, *subscribers, observed])
+        with (
+            Observers(observers) as observed,
+            engine_for(self.clock, [journal, _Analyses(analyses), tail, *subscribers, observed]) as engine,
+        ):
             if self.lease is None:
                 complaint = self._execute(engine, plan, report)
             else:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,14 @@ def test_torn_runs_count_as_far_as_they_can_be_believed(tmp_path: Path) -> None:
     journal.write_bytes(text[: events[0] + 5])
     run(tmp_path / "b", 0, find_interrupted(str(tmp_path / "a"), tmp_path))
     assert [len(read_run(tmp_path / name).streams["cycle"]) for name in "ab"] == [2, 5]
+
+
+def test_runs_leave_neither_threads_nor_descriptors_behind(tmp_path: Path) -> None:
+    def left() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    run(tmp_path / "0", fails_at=1)
+    before = left()
+    for number in range(1, 4):
+        run(tmp_path / str(number), fails_at=number)
+    assert left() == before
