@@ -24,8 +24,9 @@ soak: $(VENV)/.test  ## many seeds, simulated days: an hour or so
 bench: $(VENV)/.test  ## what the journal costs, beside what this machine does without it: a minute
 	$(BIN)/python -P tests/benchmarks/journal.py
 
-faults: $(VENV)/.test  ## break things, many times, and print what was measured beside what is promised
-	MEGABAR_SLACK=1 $(BIN)/pytest tests/faults -q
+faults: $(VENV)/.test  ## break things, print what was measured beside what is promised, write its page; COUNT=full: often
+	MEGABAR_SLACK=1 $(BIN)/pytest tests -q -m "$(if $(COUNT),not clients,not soak and not clients)" \
+		--matrix=docs/explanations/fault-matrix.md
 
 lint: $(VENV)/.lint  ## style, formatting, spelling, import contracts, types
 	$(BIN)/ruff check .

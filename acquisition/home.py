@@ -20,4 +20,4 @@ def guard_folder(rig: Rig) -> Path:
     """Where the guard of a rig is told what to do, is reached, and writes down what it did: one for each rig file."""
     path = Path(rig.name)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)
-    return home() / "guards" / f"{name}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    return home() / "guards" / f"{name}-{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]}"

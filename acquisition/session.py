@@ -213,10 +213,14 @@ class Session:
             return
         try:
             self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=self.simulation is not None)
-            addresses = self.lease.ask("hello")["addresses"]
+            known = self.lease.ask("hello")
         except GuardLost as error:
             raise InputError(f"{self.rig.name}: {error}") from error
-        for name, address in addresses.items():
+        if known["armed"]:
+            raise InputError(
+                f"{self.rig.name}: another engine holds the lease of its guard, for the run {known['run']}"
+            )
+        for name, address in known["addresses"].items():
             self.devices[name].link.address = address
         for name in ports:
             link = self.devices[name].link

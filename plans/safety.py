@@ -5,7 +5,8 @@ their safe states before the run is closed. Steps are independent: one that fail
 being done. The guard process that covers the death of this process is a separate matter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import bluesky.plan_stubs as bps
@@ -43,6 +44,7 @@ class _Step:
     def __init__(self, device: str, what: str, action: Callable[[], Status], limit_s: float) -> None:
         self.name = f"{device}: {what}"
         self.limit_s = limit_s
+        self.group = short_uid("safe")
         self.status: Status | None = None
         self._action = action
 
@@ -89,36 +91,50 @@ class SafetyReport:
 
 
 def make_safe(devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerator[None]:
-    """Bring every device to its safe state, the worst hazard first; never raises for a step that fails."""
+    """Bring every device to its safe state, the worst hazard first; never raises for a step that fails.
+
+    Steps of one hazard begin together: a laser whose line is blocked does not keep its gate waiting.
+    """
     report.lines.clear()
-    for step in _steps(devices):
-        try:
-            yield from _done(step)
-            report.lines.append(f"CONFIRMED {step.name}")
-        except (Exception, FailedStatus) as error:
-            if isinstance(error.__cause__ or error, NotPermitted):
-                report.lines.append(f"left to the guard: {step.name}")
-                continue
-            reason = str(error.__cause__ or error).splitlines() or [type(error).__name__]
-            report.lines.append(f"UNCONFIRMED {step.name}: {reason[0]}")
+    for hazard in ORDER:
+        steps = [*_steps(device for device in devices if device.hazard == hazard)]
+        for step in steps:
+            with contextlib.suppress(Exception, FailedStatus):  # another's, or its own, which is met again below
+                yield from bps.abs_set(step, None, group=step.group)
+        for step in steps:
+            report.lines.append((yield from _outcome(step)))
+
+
+def _outcome(step: _Step) -> MsgGenerator[str]:
+    """The line of the report that says what became of a step."""
+    try:
+        yield from _done(step)
+    except (Exception, FailedStatus) as error:
+        if isinstance(error.__cause__ or error, NotPermitted):
+            return f"left to the guard: {step.name}"
+        reason = str(error.__cause__ or error).splitlines() or [type(error).__name__]
+        return f"UNCONFIRMED {step.name}: {reason[0]}"
+    return f"CONFIRMED {step.name}"
 
 
 def _done(step: _Step) -> MsgGenerator[None]:
-    """Do a step and wait for it.
+    """Do a step where that has not begun, and wait for it.
 
     What else fails meanwhile, such as the move that making safe has just ended, reaches the plan in the middle of this
-    step and is not its failure.
+    step and is not its failure; nor does it hide one.
     """
-    group = short_uid("safe")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             if step.status is None:
-                yield from bps.abs_set(step, None, group=group)
-            yield from bps.wait(group, timeout=step.limit_s)
-            return
+                yield from bps.abs_set(step, None, group=step.group)
+            yield from bps.wait(step.group, timeout=step.limit_s)
         except FailedStatus as error:
             if attempt == ATTEMPTS or step.status in error.args:
                 raise
+            continue
+        if step.status is not None and step.status.done and not step.status.success:
+            raise FailedStatus(step.status) from step.status.exception()
+        return
 
 
 def made_safe(plan: MsgGenerator[Any], devices: Sequence[Hazardous], report: SafetyReport) -> MsgGenerator[Any]:
@@ -161,7 +177,7 @@ def _drop_open_event() -> MsgGenerator[None]:
         return
 
 
-def _steps(devices: Sequence[Hazardous]) -> Iterator[_Step]:
-    for device in sorted(devices, key=lambda device: ORDER.index(device.hazard)):
+def _steps(devices: Iterable[Hazardous]) -> Iterator[_Step]:
+    for device in devices:
         for what, action, limit_s in device.safe_steps():
             yield _Step(device.name, what, action, limit_s)

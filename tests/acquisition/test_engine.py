@@ -62,6 +62,7 @@ def test_later_event_with_other_keys_than_declared_is_refused(later: dict[str, A
         run({"x": 1.0}, later)
 
 
+@pytest.mark.row(31, control="test_an_observer_that_is_not_isolated_ends_the_run")
 def test_observer_that_fails_is_dropped() -> None:
     heard: list[str] = []
 
@@ -73,3 +74,14 @@ def test_observer_that_fails_is_dropped() -> None:
     observer("start", {})
     observer("stop", {})
     assert heard == ["start"]
+
+
+def test_an_observer_that_is_not_isolated_ends_the_run() -> None:
+    """The control: what the engine does by itself."""
+
+    def fail(name: str, document: Any) -> None:
+        raise ValueError("no")
+
+    engine = make_engine(RealClock(), [fail])
+    with pytest.raises(ValueError, match="no"):
+        engine(bpp.run_wrapper(iter([])))

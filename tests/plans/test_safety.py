@@ -1,6 +1,7 @@
 """Hazardous devices are made safe on every way out, in order, whatever fails."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_a_move_that_fails_because_it_was_ended_is_not_the_failure_of_a_step(eng
     assert done == ["press", "shutter"]
 
 
+@pytest.mark.row(8, control="test_in_one_plan_a_step_that_fails_would_skip_the_next")
 @pytest.mark.parametrize("how", ["raises", "status", "hangs"])
 def test_step_that_fails_does_not_keep_the_next_from_being_done(engine: RunEngine, how: str) -> None:
     done: list[str] = []
@@ -101,6 +103,73 @@ def test_step_that_fails_does_not_keep_the_next_from_being_done(engine: RunEngin
     assert said.lines[0].startswith("UNCONFIRMED furnace")
     assert said.lines[1].startswith("CONFIRMED press")
     assert not said.confirmed
+
+
+LIMIT_S = 0.2
+
+
+@pytest.mark.row(8)
+@pytest.mark.parametrize("how", ["raises", "status", "hangs"])
+@pytest.mark.parametrize("index", range(5))
+def test_each_step_in_turn_fails_and_all_others_are_done_in_time(
+    engine: RunEngine, measured: Any, index: int, how: str
+) -> None:
+    done: list[str] = []
+    said = report()
+    kinds = ("laser", "laser", "thermal", "pressure", "radiation")
+    names = [f"{number} {kind}" for number, kind in enumerate(kinds)]
+    devices = [
+        Device(name, kind, done, how if number == index else "")
+        for number, (name, kind) in enumerate(zip(names, kinds, strict=True))
+    ]
+    began = time.monotonic()
+    engine(make_safe(devices, said))
+    took_s = time.monotonic() - began
+    assert set(done) | {names[index]} == set(names)
+    wanted = [f"UNCONFIRMED {name}" if name == names[index] else f"CONFIRMED {name}" for name in names]
+    assert [line.partition(":")[0] for line in said.lines] == wanted
+    assert took_s <= 1.1 * LIMIT_S * len(names)
+    measured(8, f"one of five steps {HOW[how]}: all others done, after", "<= sum of the limits, 1,000 ms", 1e3 * took_s)
+
+
+HOW = {"raises": "raises", "status": "fails", "hangs": "hangs for ever"}
+
+
+def test_steps_of_one_hazard_that_fail_together_are_each_reported(engine: RunEngine) -> None:
+    said = report()
+    done: list[str] = []
+    engine(make_safe([Device("laser", "laser", done, "status"), Device("gate", "laser", done, "status")], said))
+    assert [line.partition(":")[0] for line in said.lines] == ["UNCONFIRMED laser", "UNCONFIRMED gate"]
+
+
+def test_in_turn_a_link_that_blocks_would_hold_up_the_gate(engine: RunEngine) -> None:
+    """The control of beginning them together: of two hazards the second waits for the first."""
+    moments: dict[str, float] = {}
+
+    class Timed(Device):
+        def _act(self) -> Status:
+            moments[self.name] = time.monotonic()
+            return super()._act()
+
+    engine(make_safe([Timed("laser", "laser", [], "hangs"), Timed("gate", "laser", [])], report()))
+    assert moments["gate"] - moments["laser"] < LIMIT_S / 2
+    engine(make_safe([Timed("laser", "laser", [], "hangs"), Timed("gate", "thermal", [])], report()))
+    assert moments["gate"] - moments["laser"] >= LIMIT_S
+
+
+def test_in_one_plan_a_step_that_fails_would_skip_the_next(engine: RunEngine) -> None:
+    """The control: as a plan whose cleanup is written as two lines."""
+    done: list[str] = []
+    first, second = Device("furnace", "thermal", done, "raises"), Device("press", "pressure", done)
+
+    def cleanup():
+        for device in (first, second):
+            yield from bps.null()
+            device._act()
+
+    with pytest.raises(ConnectionError):
+        engine(bpp.finalize_wrapper(bps.null(), cleanup))
+    assert done == []
 
 
 def fail_now():

@@ -74,6 +74,7 @@ def run_broken(session: Session, breaker: Breaker, at: int | None, folder: Path,
     return outcome, (safe[0] - breaker.broken_at if safe else 0.0)
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_laser_stays_on")
 def test_an_exception_at_every_message_of_an_irradiation(laser_bench: Session, tmp_path: Path) -> None:
     breaker = Breaker(find("irradiation"), laser_bench.clock.monotonic)
     outcome, _ = run_broken(laser_bench, breaker, None, tmp_path / "whole", SHORT)
@@ -94,6 +95,7 @@ def test_an_exception_at_every_message_of_an_irradiation(laser_bench: Session, t
     print(f"{n_messages - 1} messages, safe and seen to be after {1e3 * longest_s:.0f} ms at most")
 
 
+@pytest.mark.row(7)
 @pytest.mark.soak
 def test_an_exception_at_two_hundred_messages_of_a_long_irradiation(laser_bench: Session, tmp_path: Path) -> None:
     breaker = Breaker(find("irradiation"), laser_bench.clock.monotonic)
