@@ -25,8 +25,9 @@ bench: $(VENV)/.test  ## what the journal costs, and the load it holds, beside w
 	$(BIN)/python -P tests/benchmarks/journal.py
 	$(BIN)/python -P tests/benchmarks/load.py
 
-faults: $(VENV)/.test  ## break things, many times, and print what was measured beside what is promised
-	MEGABAR_SLACK=1 $(BIN)/pytest tests/faults -q
+faults: $(VENV)/.test  ## break things, print what was measured beside what is promised, write its page; COUNT=full: often
+	MEGABAR_SLACK=1 $(BIN)/pytest tests -q -m "$(if $(COUNT),not clients,not soak and not clients)" \
+		--matrix=docs/explanations/fault-matrix.md
 
 lint: $(VENV)/.lint  ## style, formatting, spelling, import contracts, types
 	$(BIN)/ruff check .

@@ -116,10 +116,25 @@ class FrameFiles:
     def _file(self, name: str) -> h5py.File:
         if name not in self._open:
             folder, _, file = name.partition("/")
-            if folder != FRAMES or "/" in file:
+            if folder != FRAMES or "/" in file or file in ("", ".", ".."):
                 raise OSError(f"{name} is not in {FRAMES}")
-            self._open[name] = h5py.File(self._folder / FRAMES / file, "r", libver="latest", swmr=True)
+            path = self._folder / FRAMES / file
+            if path.is_symlink() or path.parent.is_symlink():
+                raise OSError(f"{name} is a link; accepted is a file in {FRAMES}")
+            opened = h5py.File(path, "r", libver="latest", swmr=True)
+            if not all(_is_here(opened, dataset) for dataset in ("data", "index")):
+                opened.close()
+                raise OSError(f"{name} refers to other files; accepted is one that holds its frames itself")
+            self._open[name] = opened
         return self._open[name]
+
+
+def _is_here(file: h5py.File, name: str) -> bool:
+    """Whether a dataset is in the file itself: no link to another, no view of others, no raw bytes elsewhere."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return False
+    dataset = file[name]
+    return isinstance(dataset, h5py.Dataset) and not dataset.is_virtual and dataset.external is None
 
 
 def pack(frame: bytes | bytearray, itemsize: int) -> bytes:

@@ -25,4 +25,4 @@ def key_of(rig: Rig) -> str:
     """What is kept of a rig is kept under this name: the same for every path that leads to its file."""
     path = shipped().get(rig.name, Path(rig.name)).resolve()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)
-    return f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    return f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"

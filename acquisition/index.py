@@ -50,7 +50,8 @@ def find_runs(data: Path, query: str = "", *, verify: bool = True) -> list[RunSu
     """
     if not Path(data).is_dir():
         raise InputError(f"{data} is not a directory; the directory that holds the folders of runs is needed")
-    summaries = [summarise(journal, verify=verify) for journal in Path(data).rglob(JOURNAL)]
+    journals = [journal for journal in Path(data).rglob(JOURNAL) if not journal.is_symlink()]
+    summaries = [summarise(journal, verify=verify) for journal in journals]
     found = [summary for summary in summaries if summary.matches(query)]
     return sorted(found, key=lambda run: (run.date.timestamp() if run.date else 0.0, run.uid), reverse=True)
 

@@ -151,6 +151,8 @@ def journal_of(path: Path) -> Path:
     """The journal that a folder, a journal or a file beside one stands for. Raises InputError."""
     path = Path(path)
     journal = path / JOURNAL if path.is_dir() else path if path.name == JOURNAL else path.with_name(JOURNAL)
+    if journal.is_symlink():
+        raise InputError(f"{journal} is a link; accepted is the journal itself, in the folder of its run")
     if not journal.is_file():
         raise InputError(f"{path}: no journal ({JOURNAL}) is here")
     return journal

@@ -250,10 +250,14 @@ class Session:
         try:
             mortal = self.simulation is not None and not self.simulation.outlives
             self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=mortal)
-            addresses = self.lease.ask("hello")["addresses"]
+            known = self.lease.ask("hello")
         except GuardLost as error:
             raise InputError(f"{self.rig.name}: {error}") from error
-        for name, address in addresses.items():
+        if known["armed"]:
+            raise InputError(
+                f"{self.rig.name}: another engine holds the lease of its guard, for the run {known['run']}"
+            )
+        for name, address in known["addresses"].items():
             self.devices[name].link.address = address
         for name in ports:
             link = self.devices[name].link

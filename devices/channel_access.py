@@ -192,10 +192,10 @@ class ChannelAccessLink(Link):
             missing = {channel.cid: name for name, channel in channels.items()}
             for reply in self._replies():
                 if isinstance(reply, caproto.CreateChFailResponse):
-                    name = missing[reply.cid]
+                    name = missing.get(reply.cid, "as asked for")
                     raise self._lost(LinkError(f"{self.name}: there is no record {name} at {self.address}"))
                 if isinstance(reply, caproto.CreateChanResponse):
-                    missing.pop(reply.cid)
+                    missing.pop(reply.cid, None)
                     if not missing:
                         break
             self._channels |= channels
@@ -223,7 +223,7 @@ class ChannelAccessLink(Link):
             except TimeoutError as error:
                 reason = f"{self.name}: no complete reply from {self.address} within {self.timeout_s:g} s"
                 raise self._lost(LinkTimeout(reason)) from error
-            except (OSError, caproto.CaprotoError) as error:
+            except Exception as error:  # of the socket, or whatever caproto's parsers make of bytes that are no message
                 raise self._lost(self._broken(error)) from error
             yield from messages
 

@@ -18,7 +18,9 @@ class StreamLink(Link):
     """Bytes out, bytes in, over a `TCPIP::host::port::SOCKET` or `ASRL/dev/...::INSTR` address.
 
     After a time-out or a reply that makes no sense the link is *dirty*: late bytes may still come, and would be
-    taken for the answer to the next question. It is drained and identified again before its next use.
+    taken for the answer to the next question. It is drained and identified again before its next use, as it is where
+    more has come than was asked for. Where that fails a socket is closed, and opened anew by its next use; on a serial
+    line the next identification is followed by another silence, for two answers to it may come.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class StreamLink(Link):
         super().__init__(name, address, clock, timeout_s=timeout_s)
         self.baud_rate = baud_rate
         self.identity = identity
-        self.dirty = False
+        self.dirty = self._asked_in_vain = False
         self._buffer = b""
         self._resource: Any = None
         self._descriptor = -1
@@ -44,23 +46,31 @@ class StreamLink(Link):
         """Whether there is a connection."""
         return self._resource is not None
 
+    @property
+    def _is_socket(self) -> bool:
+        return self.address.upper().startswith("TCPIP")
+
     def open(self) -> None:
         """Connect and check who answers. Raises LinkError, WrongInstrument."""
-        is_socket = self.address.upper().startswith("TCPIP")
-        if is_socket:
+        if self._is_socket:
             self.clock.connected(self.name)
+        resource: Any = None
         try:
             manager = pyvisa.ResourceManager("@py")
-            resource: Any = manager.open_resource(self.address, open_timeout=5000)
+            resource = manager.open_resource(self.address, open_timeout=5000)
             interface = resource.visalib.sessions[resource.session].interface
-            if is_socket:
+            if self._is_socket:
                 interface.getpeername()  # PyVISA-py opens a session even where the connection was refused
                 interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             else:
+                interface.exclusive = True
                 interface.baudrate = self.baud_rate
         except Exception as error:  # PyVISA, pyserial and the socket module raise their own kinds
+            if resource is not None:
+                resource.close()
             raise LinkError(f"{self.name}: nothing answers at {self.address} ({_reason(error)})") from error
         self._resource, self._descriptor, self._buffer = resource, interface.fileno(), b""
+        self.dirty = self._asked_in_vain = False
         try:
             self.identify()
         except LinkError:
@@ -89,10 +99,18 @@ class StreamLink(Link):
         """Reopen or clean the link where the last use left it unfit. Raises LinkError."""
         if self._resource is None:
             self.open()
-        elif self.dirty:
+        elif self.dirty or self._buffer:  # what has come unasked is nobody's answer
             self.drain()
-            self.identify()
-            self.dirty = False
+            try:
+                self.identify()
+            except LinkError:
+                self._asked_in_vain = self.dirty = True
+                if self._is_socket:  # nothing late comes through a new connection
+                    self.close()
+                raise
+            if self._asked_in_vain:  # that may have been the answer to an earlier time, and this one's still to come
+                self.drain()
+            self._asked_in_vain = self.dirty = False
 
     def send(self, data: bytes) -> None:
         """Write all of `data`. Raises NotPermitted, LinkError."""

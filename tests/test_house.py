@@ -17,6 +17,8 @@ from megabar.acquisition.rig import load_class, load_rig, shipped
 from megabar.devices.instrument import Instrument, Reading, Setpoint
 from megabar.plans.safety import ORDER, Hazardous
 
+from . import fault_matrix
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("acquisition", "analysis", "devices", "plans", "simulators")
 
@@ -127,3 +129,24 @@ def test_every_experiment_has_a_story_and_a_rig_that_fills_its_roles(name: str) 
     for role in experiment.role_names:
         rig.instrument_for(role)
     assert (ROOT / "tests/stories" / f"test_{name}.py").exists()
+
+
+def test_every_row_of_the_fault_matrix_is_shown_by_a_test_and_has_its_control() -> None:
+    """Or says where its tests are, or why it cannot be shown here."""
+    table, marked = fault_matrix.rows(), list(fault_matrix.marks())
+    assert sorted(table) == list(range(1, 39))
+    assert {mark.row for mark in marked} <= table.keys()
+    for number, row in table.items():
+        ours = [mark for mark in marked if mark.row == number]
+        controls = [mark.control for mark in ours if mark.control]
+        assert controls or not ours, f"row {number} has no control"
+        assert ours or row.not_here, f"row {number} is shown by no test"
+        for control in controls:
+            file, _, test = control.partition("::")
+            assert f"\ndef {test}(" in (fault_matrix.TESTS / file).read_text(encoding="utf-8"), control
+
+
+def test_the_page_of_the_fault_matrix_has_every_row() -> None:
+    page = (ROOT / "docs/explanations/fault-matrix.md").read_text(encoding="utf-8")
+    for number, row in fault_matrix.rows().items():
+        assert f"\n| {number} | {row.fault} | " in page, f"run make faults: row {number} is another"

@@ -15,6 +15,7 @@ def export(
 ) -> int:
     """Write a run's NeXus file."""
     from .. import export as exporter
+    from ..nexus import valid_name
     from ..run import read_run
 
     folder = run_folder(journal)
@@ -22,7 +23,7 @@ def export(
         raise InputError(f"--out {out} is a folder; accepted is the name of a file to write")
     try:
         run = read_run(folder)
-        file = out or folder / f"{run.start.get('experiment', 'run')}.nxs"
+        file = out or folder / f"{valid_name(str(run.start.get('experiment', 'run')))}.nxs"
         tell_damage(run)
         exporter.export(folder, file)
     except (ValueError, OSError) as error:

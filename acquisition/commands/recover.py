@@ -17,6 +17,7 @@ def recover(
 ) -> int:
     """Close the journals of unfinished runs up to their last good line, keep the rest aside, make file and report."""
     from ..export import export
+    from ..nexus import valid_name
     from ..recovery import recover as mend
     from ..recovery import unfinished
     from ..report import report
@@ -33,7 +34,7 @@ def recover(
         try:
             mended = mend(folder)
             run = read_run(folder)
-            file = export(folder, folder / f"{run.experiment or 'run'}.nxs")
+            file = export(folder, folder / f"{valid_name(run.experiment or 'run')}.nxs")
             picture = report(folder)
         except (InputError, OSError) as error:
             print(f"megabar: {error}", file=sys.stderr)

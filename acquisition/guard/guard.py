@@ -100,22 +100,31 @@ class Guard:
         )
         try:
             if uid not in (os.getuid(), 0):
-                _say(writer, refused=f"user {uid} is not the guard's")
+                self._refuse(writer, pid, uid, "", f"user {uid} is not the guard's")
                 return
             while line := await reader.readline():
                 message = json.loads(line)
-                answer = getattr(self, f"_on_{message.get('op')}", None)
-                if answer is None:
-                    _say(writer, refused="there is no such request")
+                op = str(message.get("op"))
+                request = getattr(self, f"_on_{op}", None)
+                if request is None:
+                    answer = {"refused": "there is no such request"}
                 else:
-                    _say(writer, **await answer(writer, pid, message))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            self._log.write("a message that is none", why=f"{type(error).__name__} {error}"[:120])
+                    answer = await request(writer, pid, message)
+                if "refused" in answer:
+                    self._refuse(writer, pid, uid, op, **answer)
+                else:
+                    _say(writer, **answer)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            self._log.write("a message that is none", pid=pid, why=f"{type(error).__name__} {error}"[:120])
         finally:
             self._n_clients -= 1
             if self._holder is writer:
                 self.trip("the engine has closed its lease")
             writer.close()
+
+    def _refuse(self, writer: asyncio.StreamWriter, pid: int, uid: int, op: str, refused: str, **more: Any) -> None:
+        self._log.write("refused a request", pid=pid, uid=uid, op=op[:20], why=refused)
+        _say(writer, refused=refused, **more)
 
     async def _on_hello(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         addresses = {name: port.address for name, port in self._ports.items() if port.address}
@@ -156,7 +165,6 @@ class Guard:
         except (OSError, TimeoutError) as error:
             why = f"{type(error).__name__}: {error}"
         if why:
-            self._log.write("not armed", why=why, pid=pid)
             return {"refused": why}
         goes_on = bool(message.get("resume")) and message["resume"] == self._lost_run
         held = [(now() - moment, what, value) for moment, what, value in self._sequence.seen if goes_on]

@@ -129,7 +129,7 @@ class StreamPort:
         self._came = 0.0
         self._requests: collections.deque[tuple[float, bytes]] = collections.deque()
         self._turn = ""
-        self._in_doubt = self._attempting = False
+        self._in_doubt = self._asked_in_vain = self._attempting = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self._timer: asyncio.TimerHandle | None = None
         self._replies = bytearray()
@@ -494,9 +494,13 @@ class StreamPort:
         await self._quiet()
         identity = self.specification["identity"]
         if identity is not None:
+            in_vain, self._asked_in_vain = self._asked_in_vain, True
             self._write(bytes.fromhex(identity["ask"]))
             while not re.search(identity["expect"], (await self._reply()).decode("latin-1")):
                 pass
+            if in_vain:  # that may have been the answer to an earlier time, and this one's still to come
+                await self._quiet()
+            self._asked_in_vain = False
         self._in_doubt = False
 
     async def _line_free(self) -> None:

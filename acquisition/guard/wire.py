@@ -109,12 +109,16 @@ def open_serial(path: str, baud: int) -> int:
     """A serial line of eight bits for this process alone. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # keeps out who asks, also one that may open anything
         fcntl.ioctl(descriptor, termios.TIOCEXCL)
         tty.setraw(descriptor)
         attributes = termios.tcgetattr(descriptor)
         attributes[4] = attributes[5] = getattr(termios, f"B{baud}")
         termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
         termios.tcflush(descriptor, termios.TCIFLUSH)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OSError(errno.EBUSY, f"{path} is another's") from error
     except (termios.error, AttributeError) as error:
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{path}: {error}") from error

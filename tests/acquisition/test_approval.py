@@ -62,6 +62,7 @@ def test_the_approved_file_may_be_run_and_says_by_whom(file: Path) -> None:
     assert refused(file) == ""
 
 
+@pytest.mark.row(36, control="test_without_the_hash_altered_files_would_be_run")
 @pytest.mark.parametrize("n_flips", [1, pytest.param(8, marks=pytest.mark.soak)])
 def test_no_byte_of_an_approved_file_can_be_altered(file: Path, n_flips: int) -> None:
     rig = load_rig(str(file))

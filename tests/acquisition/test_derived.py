@@ -163,6 +163,7 @@ def recording(folder: Path, n: int) -> float:
         return time.monotonic() - began
 
 
+@pytest.mark.row(26, control="test_an_export_in_the_engine_would_hold_it_up")
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_follower_that_hangs_or_dies_changes_nothing(tmp_path: Path, fault: signal.Signals) -> None:
     folder, live = tmp_path / "run", tmp_path / "run" / "run.live.nxs"
@@ -248,3 +249,15 @@ def test_the_live_file_of_a_whole_run_has_its_streams(recorded: Path) -> None:
             np.testing.assert_array_equal(streams["radiograph/camera_image"][3], image)
             assert streams.attrs["default"] == "stress"
     assert not live.exists()
+
+
+def test_an_export_in_the_engine_would_hold_it_up(recorded: Path, tmp_path: Path) -> None:
+    """The control: a subscriber of the run that exports, and is slow."""
+    began = time.monotonic()
+    with Journal(tmp_path / "run", CLOCK) as journal:
+        journal("start", {"uid": "u", "time": 0.0, "experiment": "test"})
+        journal("descriptor", DESCRIPTOR)
+        for event in events(1, 20):
+            journal("event", event)
+            export(recorded, tmp_path / "run.nxs")
+    assert time.monotonic() - began > 10 * recording(tmp_path / "apart", 20)

@@ -59,6 +59,7 @@ def test_the_nearest_and_latest_mount_says_the_file_system(mounts: None, path: s
     assert file_system(Path(path)) == kind
 
 
+@pytest.mark.row(28, control="test_a_type_that_is_not_known_to_be_remote_is_accepted")
 @pytest.mark.parametrize("kind", sorted(disk.REMOTE))
 def test_a_network_file_system_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -67,6 +68,13 @@ def test_a_network_file_system_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=rf"on a network file system \({kind}\); accepted is a local disk"):
         Journal(tmp_path / "run", CLOCK)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_type_that_is_not_known_to_be_remote_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(disk, "REMOTE", frozenset())
+    Journal(tmp_path / "run", CLOCK).close()
+    assert (tmp_path / "run" / JOURNAL).exists()
 
 
 def test_where_the_system_does_not_list_its_mounts_nothing_is_refused(
@@ -196,6 +204,7 @@ def size(tmp_path_factory: pytest.TempPathFactory) -> int:
 CUTS = 60
 
 
+@pytest.mark.row(21, control="test_without_the_reserve_there_would_be_no_stop")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("cut", range(0, CUTS, 2))
 def test_a_full_disk_loses_nothing_and_the_run_says_how_it_ended(
@@ -220,6 +229,7 @@ def test_a_full_disk_loses_nothing_and_the_run_says_how_it_ended(
     assert engine.state == "idle"
 
 
+@pytest.mark.row(22, control="test_a_journal_that_tried_again_would_write_after_the_failure")
 @pytest.mark.parametrize("cut", range(0, CUTS))
 def test_a_disk_that_breaks_loses_nothing_and_is_never_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, cut: int
@@ -256,6 +266,16 @@ def test_without_cutting_off_the_torn_line_it_would_hide_the_stop(
 def test_without_the_reserve_there_would_be_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(Reserve, "free", lambda self: False)
     assert set(spoilt(tmp_path, monkeypatch, size, lambda small: None)) == {"unfinished"}
+
+
+def test_a_journal_that_tried_again_would_write_after_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    small = SmallDisk(size // 2, errno.EIO)
+    small.install(monkeypatch)
+    monkeypatch.setattr(Journal, "_require_usable", lambda self: None)
+    record(tmp_path, small)
+    assert small.written_after > 0
 
 
 def event(seq_num: int) -> dict[str, Any]:
@@ -344,6 +364,7 @@ print(acknowledged)
 """
 
 
+@pytest.mark.row(21)
 @pytest.mark.parametrize("limit", [100, 20_000, 33_333])
 def test_a_file_that_may_not_grow_keeps_all_that_was_accepted(tmp_path: Path, limit: int) -> None:
     command = [sys.executable, "-P", "-c", CHILD, str(tmp_path), str(limit), "0"]
@@ -354,6 +375,7 @@ def test_a_file_that_may_not_grow_keeps_all_that_was_accepted(tmp_path: Path, li
     assert (tmp_path / JOURNAL).stat().st_size == limit
 
 
+@pytest.mark.row(21)
 def test_a_real_full_disk_ends_with_a_stop(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "child.py").write_text(CHILD)

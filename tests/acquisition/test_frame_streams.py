@@ -182,6 +182,7 @@ def test_frames_that_are_taken_again_replace_the_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stream.data["image"], [image(1), image(4), image(5)])
 
 
+@pytest.mark.row(27, control="test_a_viewer_of_a_file_that_is_not_for_many_readers_is_locked_out")
 def test_a_viewer_that_holds_a_file_open_disturbs_nobody_and_sees_it_grow(tmp_path: Path) -> None:
     with Journal(tmp_path, CLOCK, durability="event") as journal:
         journal("start", START)
@@ -280,11 +281,13 @@ def check_dying(folder: Path, after_s: float) -> None:
     export(folder, folder / "run.nxs")
 
 
+@pytest.mark.row(25, control="test_a_frame_that_is_named_before_it_is_flushed_would_be_missing")
 @pytest.mark.parametrize("trial", range(8))
 def test_a_writer_that_is_killed_fails_the_run_and_every_flushed_frame_is_right(tmp_path: Path, trial: int) -> None:
     check_dying(tmp_path, 0.35 + 0.05 * trial + random.Random(trial).random() * 0.05)
 
 
+@pytest.mark.row(25)
 @pytest.mark.soak
 def test_200_writers_are_killed(tmp_path: Path) -> None:
     rng = random.Random(25)
@@ -406,6 +409,7 @@ def test_the_engine_does_not_import_hdf5_for_the_journal() -> None:
 COUNTED = descriptor(count={"dtype": "integer", "shape": [], "frame_counter": 1}, x={"dtype": "number", "shape": []})
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize(
     ("counts", "step", "said"),
     [
@@ -450,6 +454,7 @@ def test_a_counter_must_say_how_much_it_rises(tmp_path: Path, step: Any) -> None
             journal("descriptor", descriptor(count={"shape": [], "frame_counter": step}))
 
 
+@pytest.mark.row(29, control="test_a_counter_that_is_not_declared_hides_the_gap")
 def test_a_detector_that_drops_frames_is_always_found_out(tmp_path: Path) -> None:
     """One in a thousand, through an engine."""
 
@@ -486,3 +491,35 @@ def test_packing_is_what_hdf5_does(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back, array)
     with pytest.raises(ValueError, match="skips filters 1"):
         frame_files.unpack(1, b"", array.dtype, array.shape)
+
+
+def test_a_frame_that_is_named_before_it_is_flushed_would_be_missing(tmp_path: Path) -> None:
+    """The control: a file that ends before what its journal names."""
+    record(tmp_path, 6)
+    (file,) = (tmp_path / FRAMES).iterdir()
+    with h5py.File(file, "r+") as root:
+        root["data"].resize(4, axis=0)
+        root["index"].resize(4, axis=0)
+    run = read_run(tmp_path)
+    assert len(run.streams["shots"]) == 4
+    assert [line.partition(": ")[2] for line in run.damaged] == [
+        f"image lies beyond the end of {FRAMES}/{file.name}"
+    ] * 2
+
+
+def test_a_viewer_of_a_file_that_is_not_for_many_readers_is_locked_out(tmp_path: Path) -> None:
+    """The control: what HDF5 does by itself."""
+    look = f"import h5py; h5py.File({str(tmp_path / 'plain.h5')!r}, 'r', libver='latest', swmr=True)"
+    with h5py.File(tmp_path / "plain.h5", "w"):
+        looked = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+    assert "unable to lock file" in looked.stderr
+
+
+def test_a_counter_that_is_not_declared_hides_the_gap(tmp_path: Path) -> None:
+    with Journal(tmp_path, CLOCK) as journal:
+        journal("start", START)
+        journal("descriptor", descriptor(count={"dtype": "integer", "shape": []}))
+        for seq_num, count in enumerate([7, 8, 10], 1):
+            journal("event", event(seq_num, count=count))
+        journal("stop", STOP)
+    assert read_run(tmp_path).exit_status == "success"

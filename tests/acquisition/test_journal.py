@@ -179,6 +179,7 @@ class FailingFile(AppendOnlyFile):
         super().flush()
 
 
+@pytest.mark.row(22)
 @pytest.mark.parametrize("method", ["append", "flush"])
 @pytest.mark.parametrize("good", range(6))
 def test_a_disk_that_refuses_ends_the_run(
@@ -255,6 +256,7 @@ def test_a_second_journal_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / JOURNAL).read_bytes() == before
 
 
+@pytest.mark.row(35)
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / JOURNAL).symlink_to(tmp_path / "elsewhere")
@@ -406,6 +408,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.row(30)
 @settings(max_examples=int(os.environ.get("MEGABAR_EXAMPLES", "200")), deadline=None)
 @given(st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3))
 def test_metadata_is_either_refused_or_comes_back(metadata: dict[str, Any]) -> None:

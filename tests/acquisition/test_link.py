@@ -1,13 +1,18 @@
 """A link in simulated time: one transaction at a time, exact time-outs, no reply taken for another's."""
 
 import contextlib
+import os
+import pty
+import random
 import socket
 import threading
 import time
+import tty
 
 import pytest
 
 from megabar.acquisition.clock import RealClock
+from megabar.acquisition.guard.wire import open_serial
 from megabar.devices.errors import LinkError, LinkTimeout, WrongInstrument
 from megabar.devices.visa import MessageLink
 
@@ -67,7 +72,7 @@ def serve():
 
     def start(answer, **options):
         server = Echo(answer)
-        link = MessageLink("dmm", server.address, RealClock(), timeout_s=0.2, **options)
+        link = MessageLink("dmm", server.address, RealClock(), **({"timeout_s": 0.2} | options))
         made.append((server, link))
         return server, link
 
@@ -90,6 +95,7 @@ def test_other_instrument_at_the_address_is_refused(serve) -> None:
     assert server.lines == ["*IDN?"]
 
 
+@pytest.mark.row(12, control="test_without_draining_the_late_reply_would_be_taken")
 def test_late_reply_is_never_taken_for_the_next_one(serve) -> None:
     def answer(line: str) -> bytes | None:
         if line == "SLOW?":
@@ -119,6 +125,36 @@ def test_without_draining_the_late_reply_would_be_taken(serve) -> None:
     assert ask(link, "A?") == "reply to SLOW?"
 
 
+@pytest.mark.row(12, control="test_without_draining_the_late_reply_would_be_taken")
+@pytest.mark.parametrize("n", [1000, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_of_many_questions_with_one_in_a_hundred_answered_late_none_is_shifted(serve, measured, n: int) -> None:
+    chance = random.Random(12)
+
+    def answer(line: str) -> bytes:
+        if line.startswith("Q") and chance.random() < 0.01:
+            time.sleep(0.03 + 0.04 * chance.random())
+        return f"reply to {line}\n".encode()
+
+    _, link = serve(answer, identity=r"to \*IDN", timeout_s=0.02)
+    link.call(link.open)
+    late = wrong = 0
+    for number in range(n):
+        try:
+            wrong += ask(link, f"Q{number}?") != f"reply to Q{number}?"
+        except LinkError:
+            late += 1
+    assert wrong == 0
+    assert late > n // 200
+    measured(12, f"{n:,} questions on a link, {late} answered late: shifted", "none", wrong, "values")
+
+
+def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_one(serve) -> None:
+    _, link = serve(lambda line: f"reply to {line}\n".encode() * (1 + (line == "TWICE?")), identity="reply")
+    link.call(link.open)
+    assert ask(link, "TWICE?") == "reply to TWICE?"
+    assert ask(link, "A?") == "reply to A?"
+
+
 def test_lost_connection_is_made_again_and_identified(serve) -> None:
     server, link = serve(lambda line: b"hang up" if line == "DIE" else b"2182A\n", identity="2182A")
     link.call(link.open)
@@ -137,13 +173,14 @@ def test_address_where_nobody_listens_is_said_in_one_line() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_threads_on_one_link_get_their_own_replies(serve) -> None:
+@pytest.mark.row(13, control="test_without_the_owner_thread_replies_are_mixed")
+def test_threads_on_one_link_get_their_own_replies(serve, measured) -> None:
     _, link = serve(lambda line: f"reply to {line}\n".encode())
     link.call(link.open)
     wrong: list[str] = []
 
     def many(name: str) -> None:
-        for i in range(100):
+        for i in range(1000):
             question = f"{name}{i}?"
             done = threading.Event()
 
@@ -155,12 +192,89 @@ def test_threads_on_one_link_get_their_own_replies(serve) -> None:
             status.add_callback(lambda _, done=done: done.set())
             assert done.wait(5.0)
 
-    threads = [threading.Thread(target=many, args=(name,)) for name in "abcd"]
+    threads = [threading.Thread(target=many, args=(name,)) for name in "abcdefgh"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert wrong == []
+    measured(13, "8 threads with 1,000 questions each on one link: wrong", "none", len(wrong), "values")
+
+
+def test_without_the_owner_thread_replies_are_mixed(serve) -> None:
+    _, link = serve(lambda line: f"reply to {line}\n".encode(), timeout_s=0.02)
+    link.call(link.open)
+    wrong: list[str] = []
+
+    def many(name: str) -> None:
+        for i in range(200):
+            try:
+                if link.query(f"{name}{i}?") != f"reply to {name}{i}?":
+                    wrong.append(f"{name}{i}")
+            except LinkError:
+                wrong.append("late")
+
+    threads = [threading.Thread(target=many, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong
+
+
+@pytest.fixture
+def serial_line():
+    """A pseudo-terminal on which nobody answers; its address."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    yield f"ASRL{os.ttyname(theirs)}::INSTR"
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.row(37, control="test_a_line_that_nobody_holds_can_be_opened_again")
+@pytest.mark.parametrize("n", [10, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_serial_line_is_opened_by_one_link_alone(serial_line, measured, n: int) -> None:
+    first = MessageLink("first", serial_line, RealClock())
+    first.call(first.open)
+    for _ in range(n):
+        second = MessageLink("second", serial_line, RealClock())
+        with pytest.raises(LinkError, match="nothing answers at ASRL"):
+            second.call(second.open)
+        with pytest.raises(OSError):
+            open_serial(serial_line[4:].partition("::")[0], 9600)
+    first.call(first.close)
+    measured(37, f"second openings of a serial line, of {n}: let in", "none", 0.0, "links")
+
+
+def test_a_line_that_nobody_holds_can_be_opened_again(serial_line) -> None:
+    for _ in range(2):
+        link = MessageLink("link", serial_line, RealClock())
+        link.call(link.open)
+        link.call(link.close)
+    os.close(open_serial(serial_line[4:].partition("::")[0], 9600))
+
+
+@pytest.mark.row(16)
+def test_a_serial_line_that_is_unplugged_is_an_error_within_a_second(measured) -> None:
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    link = MessageLink("link", f"ASRL{os.ttyname(theirs)}::INSTR", RealClock(), timeout_s=5.0)
+    link.call(link.open)
+    began: list[float] = []
+
+    def unplug() -> None:
+        began.append(time.monotonic())
+        os.close(ours)
+        os.close(theirs)
+
+    threading.Timer(0.1, unplug).start()
+    with pytest.raises(LinkError):
+        ask(link, "A?")
+    took_s = time.monotonic() - began[0]
+    assert took_s < 1.0
+    assert not link.is_open
+    measured(16, "a serial line without a guard: error of the question under way", "<= 1 s", 1e3 * took_s)
 
 
 def test_long_job_leaves_the_link_free_between_its_steps(serve) -> None:

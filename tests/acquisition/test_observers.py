@@ -83,6 +83,7 @@ def test_an_observer_that_keeps_up_gets_everything_in_order(monkeypatch: pytest.
     assert observed.warnings == []
 
 
+@pytest.mark.row(31, control="test_subscribed_to_the_engine_it_would_hold_up_the_run")
 def test_one_that_raises_is_dropped_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
     with Observers([raising]) as observed:
         assert record([observed]) == [*range(1, N_EVENTS + 1)]
@@ -90,6 +91,7 @@ def test_one_that_raises_is_dropped_with_a_word(caplog: pytest.LogCaptureFixture
     assert [record.message for record in caplog.records if record.exc_info] == ["the observer raising failed"]
 
 
+@pytest.mark.row(31, control="test_subscribed_to_the_engine_it_would_hold_up_the_run")
 def test_one_that_blocks_for_ever_holds_up_nobody(go_on: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
     kept = Keeping()
     with Observers([Keeping(go_on.wait), kept]) as observed:

@@ -66,6 +66,7 @@ def recording(before_third: Callable[[], Any] = bps.null) -> Any:
     return plan()
 
 
+@pytest.mark.row(32, control="test_by_the_pause_of_bluesky_events_are_taken_again")
 def test_no_event_is_taken_again() -> None:
     recorder = Recorder()
 

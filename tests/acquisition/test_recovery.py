@@ -61,6 +61,7 @@ def test_a_run_without_stop_gets_one_that_counts_its_events(copy: Path) -> None:
     assert run.stop["num_events"] == {name: len(stream) for name, stream in run.streams.items()}
 
 
+@pytest.mark.row(24)
 def test_cut_at_any_byte_what_was_whole_stays_and_the_rest_is_kept_aside(whole: Path, tmp_path: Path) -> None:
     size = (whole / JOURNAL).stat().st_size
     first = (whole / JOURNAL).read_bytes().index(b"\n") + 1

@@ -38,6 +38,7 @@ def documents(journal: Path) -> list[Line]:
     return list(lines(journal))
 
 
+@pytest.mark.row(24)
 def test_a_journal_cut_at_any_byte_gives_the_documents_before_the_cut(small: Path, tmp_path: Path) -> None:
     whole, raw = documents(small), small.read_bytes()
     cut = tmp_path / JOURNAL
@@ -69,6 +70,7 @@ def flipped(small: Path, target: Path, flips: int) -> list[tuple[int, list[Line]
     return found
 
 
+@pytest.mark.row(24, control="test_without_the_checksum_flipped_bits_would_pass")
 def test_a_flipped_bit_ends_the_journal_before_its_line(small: Path, tmp_path: Path) -> None:
     whole = documents(small)
     for line, read in flipped(small, tmp_path / JOURNAL, 2000):
@@ -207,6 +209,7 @@ def test_arrays_that_are_not_there_leave_out_their_events_and_no_others(recorded
         assert run.results == whole.results
 
 
+@pytest.mark.row(35)
 def test_no_file_is_read_outside_the_folder_of_frames(recorded: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(recorded, tmp_path / "copy")
     stolen = tmp_path / "elsewhere.h5"

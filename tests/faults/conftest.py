@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -337,28 +336,3 @@ def loaded() -> Iterator[None]:
     for loop in loops:
         loop.kill()
         loop.wait()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The rows of the fault matrix that were measured: how often, the median and the worst."""
-    rows: dict[tuple[int, str, str], list[float]] = {}
-    for report in terminalreporter.stats.get("passed", []):
-        for name, value in report.user_properties:
-            if name == "fault":
-                row, fault, passes, took_ms = value
-                rows.setdefault((row, fault, passes), []).append(took_ms)
-    if rows:
-        terminalreporter.section("faults")
-        for (row, fault, passes), took_ms in sorted(rows.items()):
-            worst = f"median {statistics.median(took_ms):.1f} ms, worst {max(took_ms):.1f} ms"
-            terminalreporter.write_line(f"{row:3} {fault:44} {passes:34} n = {len(took_ms):3}  {worst}")
-
-
-@pytest.fixture
-def measured(record_property: Callable[[str, object], None]) -> Callable[[int, str, str, float], None]:
-    """Keep a row of the fault matrix: its number, the fault, what passes, and the milliseconds that it took."""
-
-    def keep(row: int, fault: str, passes: str, took_ms: float) -> None:
-        record_property("fault", (row, fault, passes, took_ms))
-
-    return keep

@@ -47,6 +47,7 @@ def lit(bench: Any, moment: float) -> list[Any]:
     return [m for m in told if b"EMON" in m.data or b"SDC" in m.data or KICK in m.data]
 
 
+@pytest.mark.row(32, control="test_without_pause_steps_the_laser_stays_on")
 @pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(5, 50))])
 def test_a_stop_signal_from_the_terminal_pauses_and_an_interrupt_ends_it(bench: Any, measured: Any, seed: int) -> None:
     engine = bench.start(f"pause-{seed}")

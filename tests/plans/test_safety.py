@@ -98,6 +98,7 @@ def test_a_move_that_fails_because_it_was_ended_is_not_the_failure_of_a_step(eng
     assert done == ["press", "shutter"]
 
 
+@pytest.mark.row(8, control="test_one_after_another_they_would_wait")
 @pytest.mark.parametrize("how", ["raises", "status", "hangs"])
 def test_step_that_fails_does_not_keep_the_next_from_being_done(engine: RunEngine, how: str) -> None:
     done: list[str] = []
@@ -112,6 +113,7 @@ def test_step_that_fails_does_not_keep_the_next_from_being_done(engine: RunEngin
 
 KINDS = (("laser", "laser"), ("furnace", "thermal"), ("press", "pressure"), ("shutter", "radiation"))
 LIMIT_S, LATE_S = 1.0, 0.25
+HOW = {"raises": "raises", "status": "fails", "hangs": "hangs for ever", "slow": "is slow"}
 
 
 def one_after_another(devices: Sequence[Device], report: SafetyReport) -> Iterator[Any]:
@@ -127,9 +129,10 @@ def timed(engine: RunEngine, devices: Sequence[Device], plan: Any, said: SafetyR
     return max(device.begun for device in devices) - begun, time.monotonic() - begun
 
 
+@pytest.mark.row(8, control="test_one_after_another_they_would_wait")
 @pytest.mark.parametrize("how", ["raises", "status", "hangs", "slow"])
 @pytest.mark.parametrize("faulty", [*(name for name, _ in KINDS), "all"])
-def test_a_step_that_fails_keeps_no_other_waiting(engine: RunEngine, faulty: str, how: str) -> None:
+def test_a_step_that_fails_keeps_no_other_waiting(engine: RunEngine, measured: Any, faulty: str, how: str) -> None:
     said = report()
     devices = [
         Device(name, hazard, [], how if faulty in (name, "all") else "", LIMIT_S * (0.4 if name == "press" else 1.0))
@@ -138,6 +141,7 @@ def test_a_step_that_fails_keeps_no_other_waiting(engine: RunEngine, faulty: str
     last_begun_s, over_s = timed(engine, devices, make_safe, said)
     assert last_begun_s < LATE_S
     assert over_s < 1.1 * LIMIT_S + LATE_S
+    measured(8, f"a step {HOW[how]}: the others have begun after", "<= 250 ms", 1e3 * last_begun_s)
     assert [line.split(":")[0] for line in said.lines] == [
         f"UNCONFIRMED {name}" if faulty in (name, "all") and how != "slow" else f"CONFIRMED {name}" for name, _ in KINDS
     ]

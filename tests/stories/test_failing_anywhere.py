@@ -124,6 +124,7 @@ def run_broken(
     return outcome, (safe[0] - breaker.broken_at if safe and breaker.broken_at is not None else 0.0)
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_laser_stays_on")
 def test_an_exception_at_every_message_of_an_irradiation(laser_bench: Session, tmp_path: Path) -> None:
     breaker = Breaker(find("irradiation"), laser_bench.clock.monotonic)
     outcome, _ = run_broken(laser_bench, breaker, None, tmp_path / "whole", SHORT)
@@ -144,6 +145,7 @@ def test_an_exception_at_every_message_of_an_irradiation(laser_bench: Session, t
     print(f"{n_messages - 1} messages, safe and seen to be after {1e3 * longest_s:.0f} ms at most")
 
 
+@pytest.mark.row(7)
 @pytest.mark.soak
 def test_an_exception_at_two_hundred_messages_of_a_long_irradiation(laser_bench: Session, tmp_path: Path) -> None:
     breaker = Breaker(find("irradiation"), laser_bench.clock.monotonic)
@@ -286,16 +288,19 @@ def check_deformation(every: int, folder: Path, how: str = "raises", settings: M
     print(f"{len(taken)} messages; the cut was taken after {slowest[0]}, the hold after {slowest[1]} at most")
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_furnace_stays_on")
 @pytest.mark.parametrize("every", [29, pytest.param(1, marks=pytest.mark.soak)])
 def test_an_exception_at_messages_of_a_deformation(tmp_path: Path, every: int) -> None:
     check_deformation(every, tmp_path)
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_furnace_stays_on")
 @pytest.mark.parametrize("every", [60, pytest.param(3, marks=pytest.mark.soak)])
 def test_an_action_that_fails_at_messages_of_a_deformation(tmp_path: Path, every: int) -> None:
     check_deformation(every, tmp_path, "status")
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_furnace_stays_on")
 @pytest.mark.soak
 def test_an_exception_at_two_hundred_messages_of_a_long_deformation(tmp_path: Path) -> None:
     check_deformation(0, tmp_path, settings={})
@@ -316,6 +321,7 @@ class Analysis(LiveAnalysis):
             raise self._breaker.fail()
 
 
+@pytest.mark.row(7, control="test_without_making_safe_the_furnace_stays_on")
 @pytest.mark.parametrize("event", [3, *(pytest.param(event, marks=pytest.mark.soak) for event in (1, 2, 5, 8))])
 def test_an_analysis_that_raises_in_a_deformation(tmp_path: Path, event: int) -> None:
     with rehearsed(4) as press:

@@ -164,6 +164,7 @@ def emits_after(run: Run, moment_s: float) -> bool:
     return bool(np.any(np.asarray(series["emitting"])[np.asarray(series["time"]) > moment_s]))
 
 
+@pytest.mark.row(32, control="test_without_pause_steps_the_laser_goes_on")
 def test_a_laser_is_dark_within_100_ms_wherever_an_irradiation_is_paused(laser_bench: Session, tmp_path: Path) -> None:
     whole = Pauser(laser_bench, "irradiation", [])
     assert whole.run(tmp_path / "whole", IRRADIATION).exit_status == "success"
@@ -306,6 +307,7 @@ def fastest(pauser: Pauser) -> float:
     return max(message.args[0] for _, message in pauser.messages if sets("press_top_speed", message))
 
 
+@pytest.mark.row(32, control="test_without_its_parts_a_pause_is_none")
 def test_a_deformation_survives_a_pause_in_each_of_its_phases(d111: Session, tmp_path: Path) -> None:
     pauser = Pauser(d111, "deformation", [place() for place in PHASES.values()])
     outcome = pauser.run(tmp_path / "run", DEFORMATION)

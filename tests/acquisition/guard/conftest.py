@@ -160,6 +160,14 @@ class Instrument:
         with self.changed:
             return b"".join(data for when, data in self.chunks if when >= moment)
 
+    def hand_over(self) -> list[int]:
+        """Stop listening; both ends of a serial line are the caller's to close from now on."""
+        ends, self._ends = self._ends, []
+        self._closed = True
+        os.write(self._wake[1], b".")
+        self._threads[0].join(5)
+        return ends
+
     def unplug(self) -> None:
         """Close every connection."""
         for connection in self._sockets[1:]:
@@ -480,7 +488,14 @@ class Engine:
 class Guard:
     """A guard with its keeper, started as the engine's side does it."""
 
-    def __init__(self, folder: Path, ports: dict[str, Any], preexec: Callable[[], None] | None = None, **changes: Any):
+    def __init__(
+        self,
+        folder: Path,
+        ports: dict[str, Any],
+        preexec: Callable[[], None] | None = None,
+        program: tuple[str, ...] = ("-I", "-m", "megabar.acquisition.guard"),
+        **changes: Any,
+    ):
         self.folder = folder
         self.specification = {
             "rig": "fakes",
@@ -499,7 +514,7 @@ class Guard:
         told.write_text(json.dumps(self.specification), encoding="utf-8")
         with (folder / "guard.out").open("ab") as output:
             self.keeper = subprocess.Popen(
-                [sys.executable, "-I", "-m", "megabar.acquisition.guard", str(told)],
+                [sys.executable, *program, str(told)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -327,6 +327,7 @@ def test_guard_that_cannot_begin_says_why(laser, guard) -> None:
     assert "telepathy" in broken.said()
 
 
+@pytest.mark.row(37, control="test_second_engine_is_taken_when_the_first_has_released")
 def test_second_engine_is_refused_and_does_not_disturb_the_first(laser, guard) -> None:
     guard = guard(laser)
     engine = guard.engine().arm()

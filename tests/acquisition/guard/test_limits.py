@@ -1,9 +1,16 @@
 """What does not pass never reaches the instrument, and is written down."""
 
+import math
+import random
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from megabar.acquisition.guard.words import BURST_S
+
+RATE = 4.0
 GOOD = ["VOLT 5", "OUTP ON", "VOLT 40;OUTP ON"]
 BAD = ["VOLT 41", "VOLT nan", "SYST:BOOM", "VOLT 5;SYST:BOOM;OUTP ON", "OUTP ON\rVOLT?", "BOOM 1?"]
 
@@ -31,6 +38,7 @@ def test_declared_without_limits_it_would(laser, guard) -> None:
     laser.wait(lambda: laser.volts == 41)
 
 
+@pytest.mark.row(20)
 def test_step_that_is_too_fast_never_reaches_the_instrument(laser, guard) -> None:
     commands = [command | {"rate_per_s": 4.0} for command in laser.port()["commands"]]
     guard = guard(ports={"laser": laser.port(commands=commands)})
@@ -40,6 +48,40 @@ def test_step_that_is_too_fast_never_reaches_the_instrument(laser, guard) -> Non
     assert line.ask("VOLT?") == "0.0"
     assert laser.lines == ["VOLT 4", "VOLT 0", "VOLT?"]
     assert "a step faster than 4 per s" in guard.log("refused")[0]["why"]
+
+
+def steepest(laser, guard, n: int, **limit: float) -> tuple[float, int]:
+    """Send `n` random set-points; by how much the steepest rise at the instrument is too much, and how many came."""
+    chance = random.Random(20)
+    commands = [command | limit for command in laser.port()["commands"]]
+    line = guard(ports={"laser": laser.port(commands=commands)}, lease_s=5.0).engine().arm().line("laser")
+    for _ in range(n):
+        line.send(f"VOLT {chance.uniform(0.0, 40.0) * chance.choice((0.02, 0.3, 1.0)):.3f}\n".encode())
+        time.sleep(chance.choice((0.0, 0.0, 0.002, 0.01)))
+    assert line.ask("E9?", 10.0) == "9"
+    came = [(0.0, 0.0), *((when, float(told[5:])) for when, told in laser.messages if told.startswith(b"VOLT"))]
+    excess = -math.inf
+    for later in range(1, len(came)):
+        for earlier in range(max(0, later - 50), later):
+            (then, low), (when, high) = came[earlier], came[later]
+            excess = max(excess, high - low - RATE * (1.05 * (when - then) + BURST_S))
+    return excess, len(came) - 1
+
+
+@pytest.mark.row(20, control="test_without_a_rate_steps_of_any_height_would_pass")
+@pytest.mark.parametrize("n", [1000, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_no_trajectory_at_the_instrument_rises_faster_than_its_rate(laser, guard, measured, n: int) -> None:
+    """Bytes arrive a little later than they were judged, some more than others: 50 ms of the rate are allowed."""
+    excess, n_passed = steepest(laser, guard, n, rate_per_s=RATE)
+    assert excess <= RATE * 0.05
+    assert 0 < n_passed < n
+    measured(20, f"{n:,} random set-points through a guard, {n_passed:,} let through: too fast", "none", 0.0, "steps")
+
+
+def test_without_a_rate_steps_of_any_height_would_pass(laser, guard) -> None:
+    excess, n_passed = steepest(laser, guard, 300)
+    assert n_passed == 300
+    assert excess > RATE
 
 
 def test_before_arming_only_questions_pass(laser, guard) -> None:
@@ -121,6 +163,7 @@ def test_many_random_bytes_put_nothing_undeclared_on_the_wire(laser, guard) -> N
     random_bytes_through(laser, guard, 10_000)
 
 
+@pytest.mark.row(33, control="acquisition/guard/test_strangers.py::test_a_request_of_its_own_user_is_heard")
 @pytest.mark.parametrize(
     "garbage", [b"\xff\n", b"[1]\n", b'{"op": "loss"}\n', b"{}\n", b"[" * 8000 + b"\n", b"x" * 9000]
 )

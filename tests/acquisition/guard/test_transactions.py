@@ -21,6 +21,7 @@ def reading():
     return wanted | {"scale": 1.0, "pattern": r"^(\S+)$", "every_s": 0.02, "stale_s": 2.0, "while_on": []}
 
 
+@pytest.mark.row(13, control="test_without_a_lock_answers_are_mixed")
 @pytest.mark.parametrize("serial", [False, True])
 def test_eight_threads_and_the_guard_get_their_own_answers(source, guard, reading, serial) -> None:
     laser = source(serial=serial)
@@ -62,6 +63,7 @@ def test_without_a_lock_answers_are_mixed(laser, direct) -> None:
     assert wrong
 
 
+@pytest.mark.row(12, control="test_without_the_identity_it_would")
 def test_late_answers_are_nobody_elses(laser, guard, reading) -> None:
     """One in a hundred comes after its time, whoever asked."""
     guard = guard(ports=polled(laser, reading, reply_s=0.05))

@@ -1,10 +1,16 @@
 """Readings that must be as they should be, and fresh, while an engine drives; what depends on another's reading."""
 
+import contextlib
+import os
+import select
+import socket
+import threading
 import time
 
 import pytest
 
 OFF = b"OUTP OFF"
+SLACK = float(os.environ.get("MEGABAR_SLACK", "3"))
 
 
 @pytest.fixture
@@ -21,15 +27,20 @@ def switched_on(guard, laser):
     return engine
 
 
+@pytest.mark.row(18)
+@pytest.mark.row(19, control="test_without_watching_it_would_not")
 @pytest.mark.parametrize("value", ["31", "9.9", "nan", "inf", "-inf"])
-def test_reading_out_of_range_trips(laser, guard, reading, value) -> None:
+def test_reading_out_of_range_trips(laser, guard, reading, value, measured) -> None:
     engine = switched_on(guard(ports={"laser": laser.port(watch=[reading])}), laser)
     assert not engine.told.wait(0.1)
     begun = time.monotonic()
     laser.reading = value
-    assert laser.wait(lambda: laser.times(OFF), 1.0)[0] - begun < 0.1
+    took_s = laser.wait(lambda: laser.times(OFF), 1.0)[0] - begun
+    assert took_s < 0.14 * SLACK
     assert engine.told.wait(1.0)
     assert "laser.reading is" in engine.tripped
+    row, fault = (19, "a limit is crossed") if value in ("31", "9.9") else (18, "nan or inf for a number")
+    measured(row, f"{fault}, looked at every 20 ms", "safe <= 2 periods + 100 ms", 1e3 * took_s)
 
 
 def test_without_watching_it_would_not(laser, guard) -> None:
@@ -38,6 +49,7 @@ def test_without_watching_it_would_not(laser, guard) -> None:
     assert not engine.told.wait(0.3)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("value", ["inf", "nan", "what?"])
 def test_masked_reading_that_is_no_number_trips_and_kills_nobody(laser, guard, reading, value) -> None:
     reading |= {"mask": 4, "low": 0, "high": 0}
@@ -52,6 +64,7 @@ def test_masked_reading_that_is_no_number_trips_and_kills_nobody(laser, guard, r
     assert guard.pid == pid
 
 
+@pytest.mark.row(18, control="test_without_watching_it_would_not")
 def test_reading_that_is_stale_trips(laser, guard, reading) -> None:
     engine = switched_on(guard(ports={"laser": laser.port(watch=[reading])}), laser)
     assert not engine.told.wait(0.1)
@@ -60,6 +73,107 @@ def test_reading_that_is_stale_trips(laser, guard, reading) -> None:
     assert engine.told.wait(1.0)
     assert 0.25 < time.monotonic() - begun < 0.45
     assert "has not been read" in engine.tripped
+
+
+class Proxy:
+    """Passes bytes on between an instrument and whoever connects, until it stops and keeps the connections."""
+
+    def __init__(self, address) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = ["tcp", *self._server.getsockname()]
+        self._far, self.stopped, self._ends = address[1:], False, []
+        self._thread = threading.Thread(target=self._forward, daemon=True)
+        self._thread.start()
+
+    def _forward(self) -> None:
+        other = {}
+        while True:
+            for ready in select.select([self._server, *other], [], [], 0.05)[0]:
+                if ready is self._server:
+                    near = ready.accept()[0]
+                    far = socket.create_connection(tuple(self._far))
+                    for end in (near, far):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    other |= {near: far, far: near}
+                    self._ends += [near, far]
+                elif not (data := ready.recv(65536)):
+                    return
+                elif not self.stopped:
+                    other[ready].sendall(data)
+            if self._server.fileno() < 0 or self.stopped is None:
+                return
+
+    def close(self) -> None:
+        self.stopped = None
+        self._thread.join(5)
+        for end in (self._server, *self._ends):
+            with contextlib.suppress(OSError):
+                end.close()
+
+
+@pytest.mark.row(17, control="test_without_watching_it_would_not")
+def test_connection_that_is_only_half_open_trips(laser, guard, reading, close_after, measured) -> None:
+    proxy = close_after(Proxy(laser.address))
+    engine = switched_on(guard(ports={"laser": laser.port(watch=[reading], address=proxy.address)}), laser)
+    assert not engine.told.wait(0.1)
+    begun = time.monotonic()
+    proxy.stopped = True
+    assert engine.told.wait(2.0)
+    took_s = time.monotonic() - begun
+    assert took_s < 0.3 + 0.1 * SLACK
+    assert "has not been read" in engine.tripped
+    assert engine.settled()["report"] == {"laser: output off": "UNCONFIRMED"}
+    proxy.stopped = False
+    engine.settled(**{"laser: output off": "CONFIRMED"})
+    assert not laser.on
+    measured(17, "a proxy stops, stale after 0.3 s: trip", "<= 2 s", 1e3 * took_s)
+
+
+@pytest.mark.row(16, control="test_line_that_comes_back_under_its_own_name_is_made_safe")
+def test_serial_line_that_is_unplugged_trips_and_its_number_is_not_opened_again(source, guard, measured) -> None:
+    """The pseudo-terminal that takes its number belongs to somebody else."""
+    laser = source(serial=True)
+    guard = guard(laser)
+    engine = switched_on(guard, laser)
+    ours, theirs = laser.hand_over()
+    begun = time.monotonic()
+    os.close(ours)
+    os.close(theirs)
+    assert engine.told.wait(1.0)
+    took_s = time.monotonic() - begun
+    assert took_s < 0.1 * SLACK
+    assert "the connection to the instrument is lost" in engine.tripped
+    other = source("other", serial=True)
+    assert other.address[1] == laser.address[1], "the number was free"
+    time.sleep(1.5)
+    assert other.chunks == [], "not a byte went to the other's line"
+    assert engine.settled()["report"] == {"laser: output off": "UNCONFIRMED"}
+    assert any("its number may be another's" in line["why"] for line in guard.log("again"))
+    assert "refused" in engine.ask("arm", run="again", dwell_s=1.0)
+    measured(16, "a serial line behind a guard: trip", "<= 1 s", 1e3 * took_s)
+
+
+@pytest.mark.row(16)
+def test_line_that_comes_back_under_its_own_name_is_made_safe(source, guard, tmp_path, measured) -> None:
+    """As a converter does whose name is its own: the first that it gets is the safe command, and a person must look."""
+    laser, name = source(serial=True), tmp_path / "laser"
+    name.symlink_to(laser.address[1])
+    guard = guard(ports={"laser": laser.port(address=["serial", str(name), 115200])})
+    engine = switched_on(guard, laser)
+    for end in laser.hand_over():
+        os.close(end)
+    assert engine.told.wait(1.0)
+    again = source("laser", serial=True)
+    again.on = True
+    name.unlink()
+    begun = time.monotonic()
+    name.symlink_to(again.address[1])
+    again.wait(lambda: not again.on)
+    assert again.lines[0] == "OUTP OFF"
+    measured(16, "plugged in again under its own name: safe command", "first", 1e3 * (time.monotonic() - begun))
+    engine.settled(**{"laser: output off": "CONFIRMED"})
+    assert "OUTP ON" not in again.lines
+    assert "a person must acknowledge" in engine.ask("arm", run="again", dwell_s=1.0)["refused"]
 
 
 def test_connection_that_is_lost_trips(laser, guard, reading) -> None:
@@ -126,6 +240,7 @@ def test_reading_that_matters_always_trips_with_the_laser_off_too(laser, door, i
     assert engine.told.wait(0.5)
 
 
+@pytest.mark.row(19)
 def test_reading_that_is_out_of_range_already_refuses_the_lease(laser, door, interlocked) -> None:
     door.reading = "99"
     answer = interlocked(while_on=[]).engine().ask("arm", run="run", dwell_s=60.0)

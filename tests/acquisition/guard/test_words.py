@@ -211,6 +211,7 @@ def test_what_was_judged_and_not_sent_does_not_count(clock) -> None:
     assert not passes(lines, "VOLT 20")
 
 
+@pytest.mark.row(20)
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 40.0)), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_no_trajectory_rises_faster_than_its_rate(steps) -> None:
