@@ -13,7 +13,8 @@ demo: $(VENV)/.core  ## rehearse the deformation experiment; results under data/
 	$(BIN)/megabar run deformation --simulate --seed 1
 
 test: $(VENV)/.test  ## all tests but soak and clients
-	$(BIN)/pytest -m "not soak and not clients" -n auto --maxprocesses 4
+	$(BIN)/pytest -m "not soak and not clients and not alone" -n auto --maxprocesses 4
+	$(BIN)/pytest -m "alone and not soak"
 
 clients: $(VENV)/.clients  ## drivers that nobody here wrote, against our simulators
 	$(BIN)/pytest -m clients tests/clients

@@ -387,6 +387,8 @@ STARVES = """
 import os, resource, sys, threading, time
 from megabar.acquisition.commands.main import main
 
+pytestmark = pytest.mark.alone
+
 flag, taken = sys.argv[1] + ".flag", sys.argv[1] + ".taken"
 
 def starve():

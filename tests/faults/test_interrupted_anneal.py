@@ -22,6 +22,8 @@ from megabar.acquisition.rig import load_rig, shipped
 from megabar.acquisition.run import read_run
 from megabar.acquisition.simulation import Simulation
 
+pytestmark = pytest.mark.alone
+
 FACTOR = 100.0
 EPOCH_S = 1_767_225_600.0
 STAYED_K = 5.0

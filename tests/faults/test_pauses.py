@@ -28,6 +28,8 @@ import sys
 from megabar.acquisition.commands.main import main
 from megabar.devices.instrument import Instrument
 
+pytestmark = pytest.mark.alone
+
 Instrument.pause_steps = lambda self: []
 main(sys.argv[1:])
 """

@@ -14,6 +14,8 @@ import pytest
 from megabar.acquisition.rig import shipped
 from megabar.acquisition.run import read_run
 
+pytestmark = pytest.mark.alone
+
 FACTOR = 120
 """A few hours in less than a minute; the guard and its lease live in real time."""
 SHORT = {
