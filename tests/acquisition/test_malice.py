@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from megabar.acquisition import frame_files
 from megabar.acquisition.commands.main import main
 from megabar.acquisition.errors import InputError
-from megabar.acquisition.lines import FRAMES, JOURNAL, seal
 from megabar.acquisition.home import guard_folder
 from megabar.acquisition.index import find_runs
+from megabar.acquisition.lines import FRAMES, JOURNAL, seal
 from megabar.acquisition.recovery import recover
 from megabar.acquisition.run import read_run
 

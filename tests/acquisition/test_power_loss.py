@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 
 from megabar.acquisition import journal as journal_module
-from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.journal import Journal
+from megabar.acquisition.lines import JOURNAL
 from megabar.acquisition.recovery import recover
 from megabar.acquisition.run import read_run
 

@@ -13,7 +13,7 @@ import pytest
 
 from megabar.acquisition.clock import RealClock
 from megabar.acquisition.lease import Lease
-from megabar.acquisition.run import frames, read_run
+from megabar.acquisition.run import lines, read_run
 from megabar.devices.lasers.gate_relay import CONTACT, GateRelay, RelayLink
 
 from .conftest import Bench
@@ -329,7 +329,7 @@ def test_the_clock_of_the_computer_jumps(tmp_path: Path, measured: Any) -> None:
         ended = engine.ended()
         assert ended["exit_status"] == "success", ended
         assert not [line for line in engine.guard_log() if line["what"] == "trip"]
-        written = [*frames(engine.folder / "run.journal")]
+        written = [*lines(engine.folder / "run.journal")]
         assert [frame.seq for frame in written] == [*range(len(written))]
         assert all(one.clock <= other.clock for one, other in itertools.pairwise(written))
         walls = [frame.wall for frame in written]
