@@ -259,6 +259,7 @@ class Session:
             )
         for name, address in known["addresses"].items():
             self.devices[name].link.address = address
+            self.devices[name].link.exclusive = False
         for name in ports:
             link = self.devices[name].link
             sharing = [device for other, device in self.devices.items() if other in ports and device.link is link]

@@ -31,6 +31,9 @@ class Link(ABC):
         self.address = address
         self.clock = clock
         self.timeout_s = timeout_s
+        self.exclusive = True
+        """Whether nobody else may open the same line. Behind a guard, which sees to that itself, a child of a dead
+        engine would go on keeping it."""
         self._jobs: collections.deque[_Queued] = collections.deque()
         self._urgent: collections.deque[_Queued] = collections.deque()
         self._hurrying = self._active = self._over = False

@@ -4,6 +4,7 @@ ophyd's Status can time out and settle, for which it starts threads and inspects
 deadline belongs to the job itself and to the plan's wait, in the clock's time. A run makes thousands of these.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -71,7 +72,8 @@ class JobStatus:
             self._error, self._done = error, True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            with contextlib.suppress(RuntimeError):  # the loop of an engine whose run has ended meanwhile is closed
+                callback(self)
 
 
 class AllOf(JobStatus):

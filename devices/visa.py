@@ -63,7 +63,7 @@ class StreamLink(Link):
                 interface.getpeername()  # PyVISA-py opens a session even where the connection was refused
                 interface.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             else:
-                interface.exclusive = True
+                interface.exclusive = self.exclusive
                 interface.baudrate = self.baud_rate
         except Exception as error:  # PyVISA, pyserial and the socket module raise their own kinds
             if resource is not None:

@@ -476,6 +476,7 @@ class StreamPort:
                 await self._heard.wait()
                 if self._epoch != epoch:
                     raise Abandoned("the lease was lost")
+        self._asked = 0.0
         return reply
 
     async def _quiet(self) -> None:

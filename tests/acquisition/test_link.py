@@ -352,3 +352,16 @@ def test_a_link_that_is_ended_leaves_no_connection_and_no_thread(serve) -> None:
     owner.join(5.0)
     assert not link.is_open and not owner.is_alive()
     link.end()
+
+
+def test_a_thread_outlives_those_who_wait_for_its_jobs(serve) -> None:
+    """The loop of an engine whose run has ended is closed; what calls it raises."""
+
+    def closed(status) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    _, link = serve(lambda line: b"ECHO\n")
+    status = link.submit(lambda: None)
+    status.add_callback(closed)
+    status.wait(5.0)
+    link.submit(lambda: None).wait(5.0)

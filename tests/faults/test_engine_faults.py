@@ -18,6 +18,8 @@ from megabar.devices.lasers.gate_relay import CONTACT, GateRelay, RelayLink
 
 from .conftest import Bench
 
+pytestmark = pytest.mark.alone
+
 PATIENCE_S = 30.0
 MEGABAR = (sys.executable, "-P", "-m", "megabar.acquisition.commands.main")
 SLACK = float(os.environ.get("MEGABAR_SLACK", "3"))
@@ -386,8 +388,6 @@ def jumping(bench: Any, name: str, more: str = "", **settings: Any) -> Any:
 STARVES = """
 import os, resource, sys, threading, time
 from megabar.acquisition.commands.main import main
-
-pytestmark = pytest.mark.alone
 
 flag, taken = sys.argv[1] + ".flag", sys.argv[1] + ".taken"
 

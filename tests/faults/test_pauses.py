@@ -19,6 +19,8 @@ from megabar.acquisition.run import read_run
 from megabar.acquisition.session import Session
 from megabar.acquisition.simulation import Simulation
 
+pytestmark = pytest.mark.alone
+
 SLACK = float(os.environ.get("MEGABAR_SLACK", "3"))
 PAUSED_S = 0.1 * SLACK
 KICK = bytes.fromhex("01050200")
@@ -27,8 +29,6 @@ UNPROTECTED = """
 import sys
 from megabar.acquisition.commands.main import main
 from megabar.devices.instrument import Instrument
-
-pytestmark = pytest.mark.alone
 
 Instrument.pause_steps = lambda self: []
 main(sys.argv[1:])

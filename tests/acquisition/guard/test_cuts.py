@@ -116,6 +116,22 @@ def test_nor_does_it_meet_the_answer_to_the_guard_itself(slave, guard) -> None:
     assert gate.n_collisions == 0
 
 
+def test_nor_does_it_wait_for_an_answer_that_has_come(slave, guard) -> None:
+    gate = slave("gate")
+    closed = {**gate.port()["ways"]["off"]["actions"][0]["seen"][0], "every_s": 0.001, "stale_s": 5.0, "while_on": []}
+    engine = guard(ports={"gate": gate.port(watch=[closed | {"high": 1.0}])}).engine()
+    took_s = []
+    for number in range(10):
+        assert engine.ask("arm", run="run", dwell_s=60.0)["armed"]
+        time.sleep(0.03 + 0.0017 * number)
+        begun = time.monotonic()
+        engine.ask("trip", why="between two questions of the guard's")
+        assert engine.settled()["report"] == {"gate: open": "CONFIRMED"}
+        took_s.append(next(moment for moment in gate.times(gate.OFF) if moment > begun) - begun)
+        engine.ask("ack", who="A. Tester")
+    assert max(took_s) < 0.15, took_s
+
+
 def test_half_duplex_line_is_silent_between_two_speakers(slave, guard) -> None:
     gate = slave("gate")
     gate.delay = lambda frame: 0.02
