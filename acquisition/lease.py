@@ -249,9 +249,14 @@ class Lease:
     def release(self) -> dict[str, str]:
         """Give the lease back; what became of every safe action. Raises GuardLost."""
         self._armed = False
-        answer = self.ask("release") if not self.tripped else self._settled()
+        try:
+            answer = self.ask("release") if not self.tripped else self._settled()
+        except GuardLost:  # it has hung, or died: another comes, and tells
+            self.close()
+            answer = {"refused": ""}
         if "refused" in answer:
             answer = self._settled()
+            self.tripped = self.tripped or f"the guard has tripped: {answer['latched']}"
         self.report = answer["report"]
         return self.report
 

@@ -77,7 +77,7 @@ def beat_with(self, loop, progress, dwell_s, lost):
 
     def beat():
         for n in itertools.count():
-            self._socket.send(json.dumps({"op": "beat", "n": n, "progress": n, "dwell_s": dwell_s}).encode() + b"\\n")
+            self._socket.send(json.dumps({"op": "beat", "n": n, "progress": n, "dwell_s": dwell_s()}).encode() + b"\\n")
             self._echoed_at = time.monotonic()
             time.sleep(0.1)
 
@@ -227,7 +227,7 @@ def test_the_guard_is_killed(bench: Any, measured: Any, seed: int) -> None:
     os.kill(bench.guard_pids()[-1], signal.SIGKILL)
     safe_s = check_safe(bench, engine, moment, KILLED_S)
     ended = engine.ended()
-    assert ended["exit_status"] == "fail" and "guard" in ended["reason"], ended
+    assert ended["exit_status"] == "fail" and "guard" in ended["reason"], ended["reason"]
     late = [m for m in bench.trace(moment + 1.5) if m.direction == "in" and (b"SDC" in m.data or b"EMON" in m.data)]
     assert not late
     measured(9, "SIGKILL of the guard", "safe <= 100 ms", 1e3 * safe_s)
@@ -241,7 +241,7 @@ def test_the_guard_hangs(bench: Any, measured: Any, seed: int) -> None:
     os.kill(bench.guard_pids()[-1], signal.SIGSTOP)
     safe_s = check_safe(bench, engine, moment, STOPPED_S)
     ended = engine.ended()
-    assert ended["exit_status"] == "fail" and "guard" in ended["reason"], ended
+    assert ended["exit_status"] == "fail" and "guard" in ended["reason"], ended["reason"]
     measured(9, "guard hangs (SIGSTOP)", "safe <= 1.1 s", 1e3 * safe_s)
 
 
