@@ -2,11 +2,12 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
+from bluesky.run_engine import _ensure_event_loop_running
 
 from .fault_matrix import TESTS, as_page, as_text, control_of, rows
 
@@ -18,6 +19,19 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"measured data are not here: {folder} (set MEGABAR_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def engines_end() -> Iterator[None]:
+    """End the loops of the engines that a test has made: each keeps a thread and three descriptors."""
+    threads = _ensure_event_loop_running.loop_to_thread
+    before = set(threads)
+    yield
+    for loop, thread in [pair for pair in threads.items() if pair[0] not in before]:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 @pytest.fixture

@@ -154,6 +154,7 @@ def _execute(
     *,
     quiet: bool,
 ) -> "Outcome":
+    from ..approval import require_approved
     from ..home import guard_folder
     from ..session import Session
     from .progress import Progress
@@ -161,7 +162,9 @@ def _execute(
     experiment, parameters, rig = chosen.experiment, chosen.parameters, chosen.rig
     needed = [rig.instrument_for(role) for role in experiment.role_names]
     guard = guard_folder(rig) if simulation is None or simulation.outlives else folder
-    metadata = {} if simulation else _approved(rig, needed)
+    approval = None if simulation else require_approved(rig)
+    if approval is None and not simulation and all(rig.content.instruments[name].address for name in needed):
+        _tell_unapproved(rig, needed)
     with (
         simulation or contextlib.nullcontext(),
         Session(rig, needed, simulation=simulation, guard=guard) as session,
@@ -177,7 +180,7 @@ def _execute(
             parameters,
             folder,
             seed=seed,
-            metadata=metadata,
+            metadata={} if approval is None else {"approval": {"who": approval.who, "when": approval.when}},
             observers=[progress],
             subscribers=[_Ending(interrupts)],
             resumed=chosen.resumed,
@@ -185,16 +188,12 @@ def _execute(
         )
 
 
-def _approved(rig: "Rig", needed: Sequence[str]) -> dict[str, Any]:
-    """Who has approved the rig file, for the start document. Raises InputError where it was altered since."""
-    from ..approval import hazards_of, require_approved
+def _tell_unapproved(rig: "Rig", needed: Sequence[str]) -> None:
+    from ..approval import hazards_of
 
-    if (approval := require_approved(rig)) is not None:
-        return {"approval": {"who": approval.who, "when": approval.when}}
     if hazards := hazards_of(rig, needed):
         what = f"nobody has approved {rig.name}, which has hazards ({', '.join(hazards)})"
         print(f"{what}; megabar check {rig.name} --approve NAME records that somebody has", file=sys.stderr)
-    return {}
 
 
 class _Ending:

@@ -1,6 +1,7 @@
 """The NeXus file of a run opens on a plot, holds what the journal holds, and appears whole or not at all."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -178,7 +179,7 @@ def cut(folder: Path, target: Path, lines: int) -> Path:
     target.mkdir()
     kept = (folder / JOURNAL).read_bytes().splitlines(keepends=True)[:lines]
     (target / JOURNAL).write_bytes(b"".join(kept) + b"torn")
-    (target / FRAMES).symlink_to(folder / FRAMES)
+    shutil.copytree(folder / FRAMES, target / FRAMES)
     return target
 
 

@@ -47,7 +47,8 @@ class Echo:
                         connection.shutdown(socket.SHUT_RDWR)
                         break
                     if reply is not None:
-                        connection.sendall(reply)
+                        with contextlib.suppress(OSError):  # who asked has given up
+                            connection.sendall(reply)
 
     @staticmethod
     def _receive(connection: socket.socket) -> bytes:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import gc
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -182,10 +183,12 @@ def test_torn_runs_count_as_far_as_they_can_be_believed(tmp_path: Path) -> None:
 
 def test_runs_leave_neither_threads_nor_descriptors_behind(tmp_path: Path) -> None:
     def left() -> tuple[int, int]:
+        gc.collect()  # a clock keeps the page that it shares until then
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
     run(tmp_path / "0", fails_at=1)
     before = left()
     for number in range(1, 4):
         run(tmp_path / str(number), fails_at=number)
-    assert left() == before
+    threads, descriptors = left()
+    assert threads <= before[0] and descriptors <= before[1]  # others' may go meanwhile
