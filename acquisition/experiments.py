@@ -100,6 +100,7 @@ def check_roles(rig: Rig) -> None:
     for role in rig.content.roles:
         if role not in known:
             raise InputError(f"{rig.name}: roles.{role}: no experiment has this role; accepted are {', '.join(known)}")
+        rig.instrument_for(role)
 
 
 def _experiment(name: str, plan_module: types.ModuleType, live_module: types.ModuleType) -> Experiment:

@@ -20,6 +20,9 @@ def guarded_ports(rig: Rig, devices: Mapping[str, Instrument], *, factor: float 
     """
     entries = rig.content.instruments
     marked = [name for name in devices if entries[name].hazardous]
+    for name in devices:
+        if entries[name].on_loss is not None and not entries[name].hazardous:
+            raise InputError(f"{rig.name}: instruments.{name}.on_loss: accepted only with hazardous = true")
     ports = {name: _port(rig, name, devices[name], factor) for name in marked}
     for number, interlock in enumerate(rig.content.interlocks, start=1):
         where = f"{rig.name}: interlock {number}"

@@ -199,6 +199,8 @@ class Lease:
             if not self._armed or self.tripped:
                 return
             if time.monotonic() - self._echoed_at > LEASE_S:
+                hear()  # it may have spoken while this process was stopped
+            if time.monotonic() - self._echoed_at > LEASE_S:
                 end(f"the guard has not answered for {LEASE_S:g} s")
                 return
             self._n_beats += 1

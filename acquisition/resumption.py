@@ -4,6 +4,8 @@ A plan that can be resumed brings about states and asks its live analyses how fa
 carried over: the analyses take those of the interrupted run, and of the runs that it went on with itself, once each.
 """
 
+import contextlib
+import fcntl
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +51,18 @@ class Resumption:
             "last_reading": self.ended_s,
         }
 
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Nobody else goes on with it meanwhile. Raises InputError where somebody does, or has."""
+        with self.lost.journal.open("rb") as journal:
+            try:
+                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                where = self.lost.journal.parent
+                raise InputError(f"{where}: somebody goes on with it just now; accepted is one at a time") from None
+            _check_that_nobody_has(self.lost)
+            yield
+
     def replay(self, analyses: Sequence[LiveAnalysis]) -> None:
         """Hand to each analysis what it listens to, in the order in which it was recorded."""
         listened = {name for analysis in analyses for name in analysis.listens}
@@ -69,11 +83,7 @@ def find_interrupted(name: str, data: Path) -> Resumption:
     if run.exit_status == "success":
         raise InputError(f"{run.journal.parent}: the run has ended well; accepted is one that was interrupted")
     parent = run.journal.parent.parent
-    for other in find_runs(parent):
-        if other.resumes == run.uid:
-            raise InputError(
-                f"{run.journal.parent}: {other.folder} has gone on with it; accepted is --resume {other.uid}"
-            )
+    _check_that_nobody_has(run)
     runs = [run]
     while before := runs[0].start.get("resumes"):
         journal = Path(before["journal"])
@@ -81,6 +91,15 @@ def find_interrupted(name: str, data: Path) -> Resumption:
         if runs[0].uid != before["run"]:
             raise InputError(f"{journal}: run {runs[0].uid} is kept there; accepted is {before['run']}")
     return Resumption(tuple(runs))
+
+
+def _check_that_nobody_has(run: Run) -> None:
+    """Raises InputError where another run has gone on with it."""
+    for other in find_runs(run.journal.parent.parent, verify=False):
+        if other.resumes == run.uid:
+            raise InputError(
+                f"{run.journal.parent}: {other.folder} has gone on with it; accepted is --resume {other.folder}"
+            )
 
 
 def _ended(folder: Path) -> Run:

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import InputError
 
@@ -53,6 +53,13 @@ class InterlockEntry(_Table):
     instruments: list[str] = Field(
         min_length=1, description="what is not switched on, and is made safe, unless the reading is so"
     )
+
+    @field_validator("between")
+    @classmethod
+    def _lowest_first(cls, between: tuple[float, float]) -> tuple[float, float]:
+        if between[0] > between[1]:
+            raise ValueError(f"{between[0]:g}..{between[1]:g} holds no value; accepted is the lowest first")
+        return between
 
 
 class WorldEntry(_Table):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.metadata
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -88,8 +89,9 @@ class Session:
         try:
             for name in rig.content.instruments if instruments is None else instruments:
                 self.devices[name] = self._build(name)
-            if guard is not None and not self.clock.simulated:
-                self._guard(guard)
+            ports = guarded_ports(rig, self.devices, factor=self._factor)
+            if ports and guard is not None and not self.clock.simulated:
+                self._guard(guard, ports)
             for name in self.devices:
                 self._attach(name)
         except BaseException:
@@ -220,9 +222,10 @@ class Session:
         device_class = load_class(entry.device, f"{where}.device")
         if not (isinstance(device_class, type) and issubclass(device_class, Instrument)):
             raise InputError(f"{where}.device = {entry.device!r} is no device; accepted is a class of Instrument")
-        address = entry.address if self.simulation is None else self.simulation.addresses[name]
+        address = entry.address if self.simulation is None else self.simulation.addresses.get(name)
         if address is None:
-            raise InputError(f"{where} has no address; give one, or rehearse with --simulate")
+            accepted = "give one, or rehearse with --simulate" if self.simulation is None else "it is not served"
+            raise InputError(f"{where} has no address; {accepted}")
         try:
             key = device_class.link_type.key(address, name)
             if key not in self._links:
@@ -234,7 +237,7 @@ class Session:
             if device.hazard and device.safe_state is None:
                 raise InputError(f"{where}.device: {entry.device} has a hazard and declares no safe state")
         except (LimitError, TypeError, ValueError, OSError) as error:
-            raise InputError(f"{where}: {error}") from error
+            raise InputError(f"{where}: {_told(error, device_class)}") from error
         return device
 
     @property
@@ -242,11 +245,8 @@ class Session:
         """How many times as fast as life the instruments run, where their time follows the wall clock."""
         return self.clock.factor if isinstance(self.clock, RealClock) else 1.0
 
-    def _guard(self, folder: Path) -> None:
+    def _guard(self, folder: Path, ports: Mapping[str, Mapping[str, Any]]) -> None:
         """Put the guard into the lines of the instruments that are marked hazardous. Raises InputError."""
-        ports = guarded_ports(self.rig, self.devices, factor=self._factor)
-        if not ports:
-            return
         try:
             mortal = self.simulation is not None and not self.simulation.outlives
             self.lease = Lease.of(folder, self.rig.name, ports, rehearsal=mortal)
@@ -332,6 +332,16 @@ class Session:
         journal.append_truth({**truth, "epoch": epoch, "window": window})
         values: dict[str, float] = truth["values"]
         return {name: values[name] for name in _scalars(tail.results) if name in values}
+
+
+def _told(error: Exception, device_class: type[Instrument]) -> str:
+    """What is wrong with an entry; of an option that there is not, which there are."""
+    if not isinstance(error, TypeError) or "unexpected keyword argument" not in str(error):
+        return str(error)
+    options = inspect.signature(device_class).parameters.values()
+    known = [option.name for option in options if option.kind == option.KEYWORD_ONLY and option.name != "name"]
+    accepted = ", ".join(name for name in known if name not in ("link", "address")) or "none"
+    return f"options: {str(error).rpartition(' ')[2]} is no option of it; accepted are {accepted}"
 
 
 class _Analyses:

@@ -2,9 +2,11 @@
 
 import functools
 import json
+import math
 import os
 import random
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -13,6 +15,9 @@ from .clock import EPOCH_S, RealClock, SimulatedClock
 from .errors import InputError, SimulatorEnded
 from .rig import Rig
 from .simulator_process import SimulatorProcess
+
+SLOWEST, FASTEST = 0.01, 1000.0
+"""How fast, times life, instruments can be served."""
 
 
 class Instruments(Protocol):
@@ -47,10 +52,11 @@ class Served:
         """Read what it told. Raises InputError."""
         try:
             content = json.loads(Path(told).read_text(encoding="utf-8"))
-            self.addresses: Mapping[str, str] = dict(content["addresses"])
-            times = (float(content[key]) for key in ("factor", "started", "epoch"))
-            factor, started, epoch = times
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.addresses: Mapping[str, str] = {name: str(where) for name, where in content["addresses"].items()}
+            factor, started, epoch = (float(content[key]) for key in ("factor", "started", "epoch"))
+            if not (SLOWEST <= factor <= FASTEST and 0.0 <= started <= time.monotonic() and math.isfinite(epoch)):
+                raise ValueError("its clock is none that runs now")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"--served {told}: {type(error).__name__} {error}; accepted is a file with what megabar simulate "
                 "--json has printed"

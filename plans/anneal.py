@@ -97,20 +97,22 @@ def anneal(
 
     @bpp.run_decorator(md={"plan_name": "anneal", **(md or {})})
     def run() -> MsgGenerator[None]:
-        yield from watch(roles)
-        yield from ramp_load(roles, parameters, parameters.load_mn, parameters.load_rate_mn_per_h)
+        yield from ramp_load(roles, parameters, parameters.load_mn)
         if remaining_s(results, parameters) > 0.0:
             yield from heat(roles, parameters)
             yield from hold(roles, results, parameters)
         yield from quench(roles, parameters)
         if parameters.unload:
-            yield from ramp_load(roles, parameters, 0.0, parameters.unload_rate_mn_per_h)
+            yield from ramp_load(roles, parameters, 0.0)
 
     return run()
 
 
-def ramp_load(roles: Roles, parameters: Parameters, target_mn: float, rate_mn_per_h: float) -> MsgGenerator[None]:
-    """Take the load to its target, from wherever it is."""
+def ramp_load(roles: Roles, parameters: Parameters, target_mn: float) -> MsgGenerator[None]:
+    """Take the load to its target, from wherever it is, up or down."""
+    readings = yield from watch(roles)
+    rises = target_mn >= readings[roles.press.load.name]["value"]
+    rate_mn_per_h = parameters.load_rate_mn_per_h if rises else parameters.unload_rate_mn_per_h
     yield from move((roles.press.load_rate, rate_mn_per_h))
     arrived = yield from bps.abs_set(roles.press.load, target_mn, group="load")
     while not arrived.done:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ..derived import Derivation
 from ..errors import InputError
 from ..simulator_process import SimulatorProcess
 from .interrupts import Interrupts
-from .options import Factor, Json, Out, RigName, Seed, Set, split_settings
+from .options import JOURNAL, Factor, Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
     from ...plans.parameters import Parameters
@@ -55,9 +56,10 @@ def run(
     """Run an experiment; it ends in a journal, a NeXus file and a one-page report."""
     settings, world = split_settings(set_)
     if not simulate and (world or seed is not None or factor is not None):
-        raise InputError("--seed, --factor and --set world.* belong to --simulate")
+        raise InputError("--seed, --factor and --set world.* belong to --simulate, which serves instruments of its own")
     if simulate and served is not None:
         raise InputError("--served: accepted is either that or --simulate, which serves instruments of its own")
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # it pauses a run, and stops nothing before or after one
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
     with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
@@ -86,7 +88,7 @@ def run(
                 report.make(folder, folder / "report.png")
                 files = {"file": export.made(), "report": report.made()}
         except BaseException:
-            if not any(path.stat().st_size for path in folder.iterdir()):  # nothing was begun in it
+            if not (journal := folder / JOURNAL).exists() or not journal.stat().st_size:  # nothing was begun in it
                 shutil.rmtree(folder)
             raise
     if as_json:
@@ -167,6 +169,7 @@ def _execute(
         _tell_unapproved(rig, needed)
     with (
         simulation or contextlib.nullcontext(),
+        chosen.resumed.claimed() if chosen.resumed else contextlib.nullcontext(),
         Session(rig, needed, simulation=simulation, guard=guard) as session,
         Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
     ):

@@ -16,10 +16,10 @@ QUANTITIES: Mapping[str, str] = {"power": "W", "energy": "J"}
 
 
 class Dose(LiveAnalysis):
-    """Mean power and energy since the beginning of the hold."""
+    """Mean power and energy since the beginning of the hold, up to the first pause: that ends the emission."""
 
     name = "dose"
-    listens = frozenset({"hold"})
+    listens = frozenset({"hold", "pauses"})
     recorded_after = frozenset({"hold"})
     quantities = QUANTITIES
 
@@ -28,13 +28,18 @@ class Dose(LiveAnalysis):
         self.power_key = f"{laser}_output_power"
         self.time_s: list[float] = []
         self._power_w: list[float] = []
+        self._paused = False
 
     def moment(self, event: Mapping[str, Any]) -> float:
         """When the power was read."""
-        return float(event["timestamps"][self.power_key])
+        stamps = event["timestamps"]
+        return float(stamps[self.power_key]) if self.power_key in stamps else super().moment(event)
 
     def reduce(self, stream: str, event: Mapping[str, Any], time_s: float) -> Estimate | None:
         """The dose up to this reading; none before the third."""
+        if stream == "pauses" or self._paused:
+            self._paused = True
+            return None
         self.time_s.append(time_s)
         self._power_w.append(float(event[self.power_key]))
         return dose(self.time_s, self._power_w) if len(self.time_s) >= LEAST_READINGS else None

@@ -192,3 +192,14 @@ def test_runs_leave_neither_threads_nor_descriptors_behind(tmp_path: Path) -> No
         run(tmp_path / str(number), fails_at=number)
     threads, descriptors = left()
     assert threads <= before[0] and descriptors <= before[1]  # others' may go meanwhile
+
+
+def test_of_two_who_go_on_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "a", fails_at=2)
+    first, second = (find_interrupted(str(tmp_path / "a"), tmp_path) for _ in range(2))
+    with first.claimed():
+        with pytest.raises(InputError, match="somebody goes on with it just now"), second.claimed():
+            pass
+        run(tmp_path / "b", 0, first)
+    with pytest.raises(InputError, match="has gone on with it"), second.claimed():
+        pass

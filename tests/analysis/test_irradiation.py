@@ -1,11 +1,14 @@
 """Mean power and energy from readings: exact integrals, honest errors, clear refusals."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from megabar.analysis.irradiation import dose
+from megabar.analysis.live.irradiation import Dose
 
 
 def test_a_straight_line_is_integrated_exactly():
@@ -71,3 +74,19 @@ def test_the_mean_lies_among_the_readings(power: list[float], step_s: float):
     found = dose(step_s * np.arange(len(power)), power)
     assert min(power) - 1e-9 <= found.quantity("power").value <= max(power) + 1e-9
     assert found.quantity("power").error > 0
+
+
+def test_nothing_after_a_pause_counts() -> None:
+    """A pause ends the emission; to join readings across it would make light of darkness."""
+
+    def event(descriptor: str, number: int, time_s: float, **data: float) -> dict[str, Any]:
+        return {"descriptor": descriptor, "seq_num": number, "data": data, "timestamps": dict.fromkeys(data, time_s)}
+
+    measured = Dose("laser")
+    for stream in ("hold", "pauses"):
+        measured("descriptor", {"uid": stream, "name": stream, "configuration": {}})
+    for number in range(5):
+        measured("event", event("hold", number + 1, float(number), laser_output_power=10.0))
+    measured("event", event("pauses", 1, 60.0, pause_began=4.5, pause_went_on=60.0))
+    measured("event", event("hold", 6, 61.0, laser_output_power=0.0))
+    assert measured.value("energy") == pytest.approx(40.0) and measured.time_s[-1] == 4.0

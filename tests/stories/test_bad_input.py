@@ -199,3 +199,74 @@ def test_missing_file_is_named(megabar) -> None:
 def test_out_that_cannot_be_written_is_named(megabar, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--out" in one_line(megabar("run", "deformation", "--simulate", "--out", str(tmp_path / "file" / "x")))
+
+
+def bench(folder: Path, *more: str) -> str:
+    """The shipped laser bench with both instruments hazardous, and more lines."""
+    text = shipped()["laser_bench"].read_text(encoding="utf-8")
+    for device in ("ipg_ylr:SimulatedIPGYLR", "gate_relay:SimulatedGateRelay"):
+        text = text.replace(f'{device}"\n', f'{device}"\nhazardous = true\n')
+    file = folder / "bench.toml"
+    file.write_text("\n".join([text, *more]), encoding="utf-8")
+    return str(file)
+
+
+INTERLOCK = '[[interlocks]]\nreading = "{}"\nbetween = {}\ninstruments = ["{}"]\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (INTERLOCK.format("nosuch.x", "[0, 1]", "laser"), "'nosuch.x'; accepted are"),
+        (INTERLOCK.format("relay.nosuch", "[0, 1]", "laser"), "accepted are relay.closed"),
+        (INTERLOCK.format("relay", "[0, 1]", "laser"), "accepted are relay.closed"),
+        (INTERLOCK.format("relay.closed", "[0, 1]", "nosuch"), "there is no instrument 'nosuch'"),
+        (INTERLOCK.format("relay.closed", "[2, 1]", "laser"), "accepted is the lowest first"),
+    ],
+)
+def test_what_a_guard_would_refuse_is_refused_before_it_is_approved(
+    megabar, tmp_path: Path, more: str, words: str
+) -> None:
+    rig = bench(tmp_path, more)
+    assert words in one_line(megabar("check", rig, "--simulate", "--approve", "A. Tester"))
+    assert words in one_line(megabar("run", "irradiation", "--simulate", "--rig", rig))
+
+
+def test_a_way_to_safety_that_there_is_not_is_refused(megabar, tmp_path: Path) -> None:
+    file = Path(bench(tmp_path))
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("hazardous = true", 'hazardous = true\non_loss = "explode"', 1), encoding="utf-8")
+    assert "on_loss = 'explode': accepted are off" in one_line(megabar("check", str(file), "--simulate"))
+    file.write_text(text.replace("hazardous = true", 'on_loss = "off"', 1), encoding="utf-8")
+    assert "only with hazardous = true" in one_line(megabar("check", str(file), "--simulate"))
+    file.write_text(text.replace('gate = "relay"', 'gate = "nosuch"'), encoding="utf-8")
+    assert "no instrument fills the role 'gate'" in one_line(megabar("check", str(file), "--simulate"))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"addresses": {"laser": "TCPIP::127.0.0.1::9::SOCKET"}, "factor": -1, "started": 0, "epoch": 0}',
+        '{"addresses": {}, "factor": NaN, "started": 0, "epoch": 0}',
+        '{"addresses": {}, "factor": 1e300, "started": 0, "epoch": 0}',
+        '{"addresses": {}, "factor": 1, "started": 1e12, "epoch": 0}',
+        '{"addresses": [], "factor": 1, "started": 0, "epoch": 0}',
+        '{"addresses": {"furnace": 7}, "factor": 1, "started": 0, "epoch": 0}',
+        "{}",
+        "",
+    ],
+)
+def test_what_nobody_serves_is_refused(megabar, tmp_path: Path, told: str) -> None:
+    file = tmp_path / "served.json"
+    file.write_text(told, encoding="utf-8")
+    said = one_line(megabar("run", "irradiation", "--served", str(file), "--out", str(tmp_path / "data")))
+    assert "served" in said
+
+
+def test_an_option_that_there_is_not_names_those_there_are(megabar, tmp_path: Path) -> None:
+    rig = altered(
+        tmp_path,
+        ("[instruments.furnace.limits]", "[instruments.furnace.options]\ngraze_s = 5\n\n[instruments.furnace.limits]"),
+    )
+    said = one_line(megabar("check", rig, "--simulate"))
+    assert "instruments.furnace" in said and "'graze_s' is no option" in said and "grace_s" in said
