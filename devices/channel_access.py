@@ -292,7 +292,12 @@ def _wire_value(value: Any) -> tuple[Any, caproto.ChannelType | None]:
 
 
 def _text_of(reply: caproto.ErrorResponse) -> str:
-    return bytes(reply.error_message).partition(b"\0")[0].decode("latin-1") or reply.status.name
+    if text := bytes(reply.error_message).partition(b"\0")[0].decode("latin-1"):
+        return text
+    try:
+        return str(reply.status.name)
+    except KeyError:
+        return f"status {reply.header.parameter2}, which there is not"
 
 
 def _status_name(status: int) -> str:

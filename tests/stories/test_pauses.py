@@ -394,6 +394,7 @@ def test_what_cannot_go_on_ends_the_run(d111: Session, tmp_path: Path, monkeypat
     assert outcome.exit_status == "fail" and "could not go on" in outcome.reason, outcome
 
 
+@pytest.mark.alone
 def test_simulated_time_stands_still_for_one_who_thinks(tmp_path: Path) -> None:
     """Ctrl-Z in a rehearsal: hours would pass in a moment, and the pause would be too long."""
     command = [sys.executable, "-P", "-m", "megabar.acquisition.commands.main", "run", "irradiation", "--simulate"]
