@@ -13,8 +13,8 @@ demo: $(VENV)/.core  ## rehearse the deformation experiment; results under data/
 	$(BIN)/megabar run deformation --simulate --seed 1
 
 test: $(VENV)/.test  ## all tests but soak and clients
-	$(BIN)/pytest -m "not soak and not clients and not alone" -n auto --maxprocesses 4
-	$(BIN)/pytest -m "alone and not soak"
+	$(BIN)/pytest -m "not soak and not clients and not alone" -n 3 --durations=15
+	$(BIN)/pytest -m "alone and not soak" --durations=15
 
 clients: $(VENV)/.clients  ## drivers that nobody here wrote, against our simulators
 	$(BIN)/pytest -m clients tests/clients
@@ -22,9 +22,10 @@ clients: $(VENV)/.clients  ## drivers that nobody here wrote, against our simula
 soak: $(VENV)/.test  ## many seeds, simulated days: an hour or so
 	$(BIN)/pytest -m soak -s
 
-bench: $(VENV)/.test  ## what the journal costs, and the load it holds, beside what this machine does without: two minutes
+bench: $(VENV)/.test  ## what the journal costs, the load it holds, a Planck fit beside scipy: two minutes
 	$(BIN)/python -P tests/benchmarks/journal.py
 	$(BIN)/python -P tests/benchmarks/load.py
+	$(BIN)/python -P tests/benchmarks/pyrometry.py
 
 faults: $(VENV)/.test  ## break things, print what was measured beside what is promised, write its page; COUNT=full: often
 	MEGABAR_SLACK=1 $(BIN)/pytest tests -q -m "$(if $(COUNT),not clients,not soak and not clients)" \

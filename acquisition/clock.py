@@ -28,6 +28,8 @@ from pathlib import Path
 NEVER = 2**63 - 1
 EPOCH_S = 1_767_225_600.0
 """Simulated runs begin on 2026-01-01 at 00:00 UTC."""
+SLOWEST, FASTEST = 0.01, 1000.0
+"""How fast, times life, simulated instruments can be served."""
 
 MAIN = "main"
 

@@ -23,6 +23,8 @@ def check_disk(folder: Path, expected_bytes: float = 0.0) -> None:
     The folder need not be there yet. Raises InputError.
     """
     existing = next(there for there in (Path(folder).absolute(), *Path(folder).absolute().parents) if there.exists())
+    if not existing.is_dir():
+        raise InputError(f"{folder}: {existing} is no folder; accepted is one, or a place where one can be made")
     kind = file_system(existing)
     if kind in REMOTE:
         raise InputError(f"{folder} is on a network file system ({kind}); accepted is a local disk, to be copied later")

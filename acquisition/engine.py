@@ -120,7 +120,7 @@ class aborts:
     def __init__(self, engine: RunEngine, clock: Clock, report: SafetyReport, pauses: Pauses) -> None:
         self._engine, self._clock, self._report, self._pauses = engine, clock, report, pauses
         self._ending = contextlib.ExitStack()
-        self._asked = self._over = False
+        self.asked = self._over = False
 
     def __enter__(self) -> Self:
         self._ending.enter_context(contextlib.redirect_stdout(sys.stderr))
@@ -168,9 +168,9 @@ class aborts:
         self._ask(reason)
 
     def _ask(self, reason: str) -> None:
-        if not self._asked:
-            self._asked, self._report.abort_reason = True, reason
-            self._pauses.end()
+        if not self.asked:
+            self.asked, self._report.abort_reason = True, reason
+            self._pauses.leave()
             threading.Thread(target=self._abort, args=(reason,), name="abort", daemon=True).start()
 
     def _abort(self, reason: str) -> None:

@@ -5,15 +5,21 @@ import os
 import re
 from pathlib import Path
 
+from .errors import InputError
 from .rig import Rig, shipped
 
 
 def home() -> Path:
-    """The folder of state; it need not be there yet."""
-    if told := os.environ.get("MEGABAR_HOME"):
-        return Path(told)
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "megabar"
+    """The folder of state; it need not be there yet. Raises InputError where it cannot be."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    folder = Path(os.environ.get("MEGABAR_HOME") or Path(data) / "megabar")
+    try:
+        if folder.is_dir() or not folder.exists():
+            return folder
+        reason = "it is no folder"
+    except OSError as error:
+        reason = str(error)
+    raise InputError(f"{folder}, where megabar keeps its state: {reason}; accepted is a folder, as MEGABAR_HOME")
 
 
 def guard_folder(rig: Rig) -> Path:

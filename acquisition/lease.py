@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import hashlib
 import json
+import math
 import os
 import socket
 import subprocess
@@ -11,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +26,6 @@ BEAT_S = 0.1
 PATIENCE_S = 1.4
 """A guard that has not answered a beat for so long is not there: the engine writes nothing any more."""
 START_S = 10.0
-LEAVING_S = 0.3
 ANSWER_S = 30.0
 LONGEST_DWELL_S = 7800.0
 """Longer than a pause of a run."""
@@ -34,6 +35,9 @@ REHEARSAL_S = 5.0
 """The same where the instruments are simulated and end with this process."""
 LOG, LATCH = "guard.log", "guard.latch"
 """What the guard writes down, and the file that is there while a trip has not been acknowledged."""
+CLONE_FILES = 0x400
+"""Of unshare(2)."""
+MOST_DESCRIPTORS = 1 << 16
 PATH_LIMIT = 100
 """A Unix socket's path is short."""
 
@@ -57,6 +61,10 @@ class Lease:
         self._armed = False
         self._n_beats = 0
         self._beating: asyncio.TimerHandle | None = None
+        self._turn = threading.Lock()
+        self._over = threading.Event()
+        self._stand_in: threading.Thread | None = None
+        self._busy_since = math.inf
 
     @classmethod
     def of(cls, folder: Path, rig: str, ports: Mapping[str, Mapping[str, Any]], *, rehearsal: bool = False) -> Self:
@@ -72,15 +80,12 @@ class Lease:
             if "refused" in self.ask("leave"):
                 what = known["latched"] or "a run"
                 raise GuardLost(f"the guard still looks after another version of this rig: {what}")
-            self.close()
-            time.sleep(LEAVING_S)
             self._start(rig, ports, rehearsal, version)
         return self
 
     def _start(self, rig: str, ports: Mapping[str, Mapping[str, Any]], rehearsal: bool, version: str) -> None:
         """A new guard, in a session of its own: it outlives this process and its terminal."""
         folder = self.folder
-        folder.mkdir(parents=True, exist_ok=True)
         specification = {
             "rig": rig,
             "socket": self.socket_path,
@@ -94,9 +99,14 @@ class Lease:
             "claims": "" if rehearsal else str(home() / "claims"),
             "ports": ports,
         }
-        told = folder / "guard.json"
-        told.write_text(json.dumps(specification, indent=1), encoding="utf-8")
-        with (folder / "guard.out").open("ab") as output:
+        told, said = folder / "guard.json", folder / "guard.out"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            told.write_text(json.dumps(specification, indent=1), encoding="utf-8")
+            output = said.open("ab")
+        except OSError as error:
+            raise GuardLost(f"{folder}: no guard can be started there ({error.strerror})") from error
+        with output:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-m", "megabar.acquisition.guard", str(told)],
                 stdin=subprocess.DEVNULL,
@@ -108,12 +118,13 @@ class Lease:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                self.connect()
+                self.close()
+                self.ask("hello")
                 return
             except GuardLost:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    said = (folder / "guard.out").read_text(encoding="utf-8").strip().splitlines()
-                    raise GuardLost(f"the guard did not start: {said[-1] if said else 'it said nothing'}") from None
+                    lines = said.read_text(encoding="utf-8").strip().splitlines()
+                    raise GuardLost(f"the guard did not start: {lines[-1] if lines else 'it said nothing'}") from None
                 time.sleep(0.01)
 
     def connect(self) -> None:
@@ -160,7 +171,30 @@ class Lease:
                 f"the guard refuses to be armed: {answer['refused']} (megabar guard status, megabar guard acknowledge)"
             )
         self._armed, self._echoed_at = True, time.monotonic()
+        held_on = threading.Event()
+        threading.Thread(target=self._hold_on, args=(held_on,), name="lifeline", daemon=True).start()
+        held_on.wait(LEASE_S)
         return [(age_s, what, value) for age_s, what, value in answer["held"]]
+
+    def _hold_on(self, held_on: threading.Event) -> None:
+        """Hold a connection in a table of descriptors that is this thread's alone, until the guard ends it.
+
+        All that a killed process shares between its threads is closed when the last of them is gone, and one that waits
+        for a slow disk is not gone before the disk has answered. This one has nothing to wait for.
+        """
+        try:
+            if ctypes.CDLL(None, use_errno=True).unshare(CLONE_FILES):
+                return  # elsewhere than on Linux, or where that is forbidden: the guard sees the death all the same
+            os.closerange(0, min(MOST_DESCRIPTORS, os.sysconf("SC_OPEN_MAX")))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lifeline:
+                lifeline.connect(self.socket_path)
+                lifeline.sendall(b'{"op": "life"}\n')
+                while lifeline.recv(4096):
+                    held_on.set()
+        except (OSError, AttributeError, ValueError):
+            pass
+        finally:
+            held_on.set()
 
     def beat_with(
         self,
@@ -168,10 +202,12 @@ class Lease:
         progress: Callable[[], int],
         dwell_s: Callable[[], float],
         lost: Callable[[str], None],
+        ending: Callable[[], bool],
     ) -> None:
         """Beat from `loop`, which the plan runs in, until the lease is released; `lost` is told why it was.
 
-        `dwell_s` is how long the plan may make no progress now.
+        `dwell_s` is how long the plan may make no progress now. While the loop is at work on a document (`busy`) a
+        thread beats in its place, unless the run is `ending`: then nobody waits for a disk or an analysis.
         """
         assert self._socket is not None
         self._socket.setblocking(False)
@@ -192,32 +228,60 @@ class Lease:
             except BlockingIOError:
                 return
             except (OSError, ValueError) as error:
-                loop.remove_reader(connection)
+                loop.call_soon_threadsafe(loop.remove_reader, connection)
                 end(f"the guard is lost ({error})")
 
-        def beat() -> None:
-            if not self._armed or self.tripped:
-                return
-            if time.monotonic() - self._echoed_at > LEASE_S:
-                hear()  # it may have spoken while this process was stopped
-            if time.monotonic() - self._echoed_at > LEASE_S:
-                end(f"the guard has not answered for {LEASE_S:g} s")
-                return
-            self._n_beats += 1
-            message = {"op": "beat", "n": self._n_beats, "progress": progress(), "dwell_s": dwell_s()}
-            with contextlib.suppress(OSError):  # hear() notices, and the echo fails to come
-                connection.send(json.dumps(message).encode() + b"\n")
-            self._beating = loop.call_later(BEAT_S * getattr(loop, "factor", 1.0), beat)
+        def hear_in_turn() -> None:
+            with self._turn:
+                hear()
+
+        def beat() -> bool:
+            with self._turn:
+                if not self._armed or self.tripped:
+                    return False
+                if time.monotonic() - self._echoed_at > 0.5 * LEASE_S:
+                    hear()  # it may have spoken while this process was stopped, or its loop waited
+                if time.monotonic() - self._echoed_at > LEASE_S:
+                    end(f"the guard has not answered for {LEASE_S:g} s")
+                    return False
+                self._n_beats += 1
+                message = {"op": "beat", "n": self._n_beats, "progress": progress(), "dwell_s": dwell_s()}
+                with contextlib.suppress(OSError):  # hear() notices, and the echo fails to come
+                    connection.send(json.dumps(message).encode() + b"\n")
+                return True
+
+        def go_on() -> None:
+            if beat():
+                self._beating = loop.call_later(BEAT_S * getattr(loop, "factor", 1.0), go_on)
+
+        def stand_in() -> None:
+            while not self._over.wait(BEAT_S):
+                if time.monotonic() - self._busy_since > BEAT_S and not ending():
+                    beat()
 
         def begin() -> None:
-            loop.add_reader(connection, hear)
-            beat()
+            loop.add_reader(connection, hear_in_turn)
+            go_on()
 
+        self._over.clear()
         loop.call_soon_threadsafe(begin)
+        self._stand_in = threading.Thread(target=stand_in, name="lease", daemon=True)
+        self._stand_in.start()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Around what the engine's loop does with a document: it may take its time, as long as the plan may dwell."""
+        self._busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since = math.inf
 
     def stop_beating(self, loop: asyncio.AbstractEventLoop) -> None:
         """The plan is over: hand the connection back to `ask`."""
-        assert self._socket is not None
+        assert self._socket is not None and self._stand_in is not None
+        self._over.set()
+        self._stand_in.join()
         stopped, connection = threading.Event(), self._socket
 
         def stop() -> None:
@@ -312,6 +376,7 @@ class Lease:
 
     def close(self) -> None:
         """Let go of the connection; the guard trips if the lease was not released."""
+        self._over.set()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -6,10 +6,11 @@ whatever was ever moved, and sends all messages since the last checkpoint again.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bluesky.utils import Msg, MsgGenerator
@@ -20,6 +21,7 @@ from ..devices.pause import Pause
 from ..devices.status import JobStatus
 from ..plans.safety import ORDER
 from .clock import MAIN
+from .forwarding import forwarded
 
 LONGEST_PAUSE_S = 7200.0
 """A run that is paused for longer is aborted."""
@@ -83,29 +85,31 @@ class Pauses:
 
     def pause(self) -> None:
         """Hold what is hazardous now, and the plan before its next message; before the run begins, when it does."""
-        with self._lock:
-            if self._phase in ("not begun", "going on"):
-                self._next = "pause"
-            if self._phase != "running":
-                return
-            pause = _Lasting(began_s=self._clock.monotonic())
-            self._phase = "pausing"
-            self._pauses.append(pause)
-        for device in self._devices:
-            device.pause_for(pause)
-        self._play([(device, step) for device in self._devices for step in device.pause_steps()], self._held)
-        self._clock.call_later(self.longest_s, STREAM, functools.partial(self._expire, pause))
+        with self._in_no_time():
+            with self._lock:
+                if self._phase in ("not begun", "going on"):
+                    self._next = "pause"
+                if self._phase != "running":
+                    return
+                pause = _Lasting(began_s=self._clock.monotonic())
+                self._phase = "pausing"
+                self._pauses.append(pause)
+            for device in self._devices:
+                device.pause_for(pause)
+            self._play([(device, step) for device in self._devices for step in device.pause_steps()], self._held)
+            self._clock.call_later(self.longest_s, STREAM, functools.partial(self._expire, pause))
 
     def go_on(self) -> None:
         """Set going what the pause has stopped, and then the plan; lasers and shutters stay as they are."""
-        with self._lock:
-            if self._phase == "pausing":
-                self._next = "go on"
-            if self._phase != "paused":
-                return
-            self._phase = "going on"
-        self._play([(device, step) for device in self._devices for step in device.go_on_steps()], self._gone_on)
-        self._thaw()
+        with self._in_no_time():
+            with self._lock:
+                if self._phase == "pausing":
+                    self._next = "go on"
+                if self._phase != "paused":
+                    return
+                self._phase = "going on"
+            self._play([(device, step) for device in self._devices for step in device.go_on_steps()], self._gone_on)
+            self._thaw()
 
     def toggle(self) -> None:
         """Pause or go on, for a person who has one key for both; simulated time stands still for one who thinks."""
@@ -122,6 +126,21 @@ class Pauses:
             for pause in self._pauses:
                 pause.ended = not pause.over
         self._thaw()
+
+    def leave(self) -> None:
+        """The run is about to be aborted: no pause begins any more, and a plan that waits does so until then."""
+        with self._lock:
+            if self._phase not in HELD:
+                self._phase = "ended"
+
+    @contextlib.contextmanager
+    def _in_no_time(self) -> Iterator[None]:
+        """Simulated time stands still: the plan waits before a step has begun, perhaps with no deadline to move to."""
+        self._clock.hold(STREAM)
+        try:
+            yield
+        finally:
+            self._clock.release(STREAM)
 
     # what becomes of it, in the threads of the links
 
@@ -224,23 +243,17 @@ class Pauses:
 
         A sleep that a pause has come into lasts for so much longer. The message `pause` pauses.
         """
-        answer: Any = None
-        failure: BaseException | None = None
-        while True:
-            try:
-                message = plan.send(answer) if failure is None else plan.throw(failure)
-            except StopIteration as end:
-                return end.value
-            failure = answer = None
-            try:
-                answer = yield from self._passed(message)
-            except GeneratorExit:
-                plan.close()
-                raise
-            except BaseException as error:
-                if self._phase in HELD:  # the plan cleans up now, and waits for nobody
-                    self.end()
-                failure = error
+        return forwarded(plan, self._sent)
+
+    def _sent(self, message: Msg) -> MsgGenerator[Any]:
+        try:
+            return (yield from self._passed(message))
+        except GeneratorExit:
+            raise
+        except BaseException:
+            if self._phase in HELD:  # the plan cleans up now, and waits for nobody
+                self.end()
+            raise
 
     def _passed(self, message: Msg) -> MsgGenerator[Any]:
         begun_s, answer = self._clock.monotonic(), None

@@ -91,9 +91,9 @@ def preflight(
     yield _clock(steadiness)
 
 
-def approval(rig: Rig, who: str = "") -> Finding | None:
+def approval(rig: Rig, who: str | None = None) -> Finding | None:
     """Whether the rig file is as a person has approved it; approved now by `who`. None where nobody needs to."""
-    if who:
+    if who is not None:
         return Finding("approval", "ok", f"approved now by {approve(rig, who).who}, SHA-256 {rig.sha256[:12]}…")
     try:
         found = require_approved(rig)
@@ -180,7 +180,7 @@ def _leases(session: Session) -> Iterator[Finding]:
             yield Finding(f"lease {name}", "ok", f"the guard reads it ({port['n_read']} readings, all as they must be)")
     if told["refused"]:
         yield Finding("guard", "FAILED", f"it would refuse a run now: {told['refused']}")
-    else:
+    elif not any(port["wrong"] for port in told.get("ports", {}).values()):
         yield Finding("guard", "ok", "it could be armed, as far as it is asked; it is not")
 
 

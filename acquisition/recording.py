@@ -7,10 +7,8 @@ from typing import Any
 import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator
 
-from ..analysis.live.analysis import LiveAnalysis
-
-CLOSING = "close"
-"""An analysis recorded after this is read once, before the run is closed."""
+from ..analysis.live.analysis import CLOSE, LiveAnalysis
+from .forwarding import forwarded
 
 
 def recorded(plan: MsgGenerator[Any], analyses: Sequence[LiveAnalysis]) -> MsgGenerator[Any]:
@@ -30,7 +28,7 @@ def recorded(plan: MsgGenerator[Any], analyses: Sequence[LiveAnalysis]) -> MsgGe
         return None, None
 
     def _closing(message: Msg) -> MsgGenerator[Any]:
-        yield from read_due([analysis for analysis in analyses if CLOSING in analysis.recorded_after])
+        yield from read_due([analysis for analysis in analyses if CLOSE in analysis.recorded_after])
         return (yield message)
 
     return (yield from bpp.plan_mutator(plan, insert))
@@ -41,23 +39,13 @@ def noted(plan: MsgGenerator[Any], note: Callable[[Mapping[str, Any]], None]) ->
 
     What `note` raises is raised in the plan at that place, and nothing is sent.
     """
-    failure: BaseException | None = None
-    answer: Any = None
-    while True:
-        try:
-            message = plan.send(answer) if failure is None else plan.throw(failure)
-        except StopIteration as end:
-            return end.value
-        failure = answer = None
-        try:
-            if message.command == "set" and getattr(message.obj.root, "hazard", ""):
-                note({"signal": message.obj.name, "value": message.args[0], "hazard": message.obj.root.hazard})
-            answer = yield message
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as error:
-            failure = error
+
+    def tell(message: Msg) -> MsgGenerator[Any]:
+        if message.command == "set" and getattr(message.obj.root, "hazard", ""):
+            note({"signal": message.obj.name, "value": message.args[0], "hazard": message.obj.root.hazard})
+        return (yield message)
+
+    return (yield from forwarded(plan, tell))
 
 
 class Held:

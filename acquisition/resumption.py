@@ -6,6 +6,7 @@ carried over: the analyses take those of the interrupted run, and of the runs th
 
 import contextlib
 import fcntl
+import json
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from ..analysis.live.analysis import LiveAnalysis
 from .errors import InputError
 from .index import find_runs
 from .recovery import recover
-from .run import Run, Stream, read_run
+from .run import Run, Stream, has_begun, read_run
 
 SHORTEST_UID = 6
+WENT_ON = "went_on.json"
+"""Beside the journal of an interrupted run: which folder keeps the run that has gone on with it."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ class Resumption:
         }
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Nobody else goes on with it meanwhile. Raises InputError where somebody does, or has."""
+    def claimed(self, folder: Path) -> Iterator[None]:
+        """The run in `folder` goes on with it: nobody else does meanwhile, nor later. Raises InputError where one has.
+
+        That is written down beside its journal, for the other run may be kept anywhere.
+        """
         with self.lost.journal.open("rb") as journal:
             try:
                 fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +67,16 @@ class Resumption:
                 where = self.lost.journal.parent
                 raise InputError(f"{where}: somebody goes on with it just now; accepted is one at a time") from None
             _check_that_nobody_has(self.lost)
-            yield
+            kept = self.lost.journal.with_name(WENT_ON)
+            try:
+                kept.write_text(json.dumps({"folder": str(folder.absolute())}) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"{kept}: who goes on with it cannot be written down ({error.strerror})") from error
+            try:
+                yield
+            finally:
+                if not has_begun(folder):
+                    kept.unlink(missing_ok=True)
 
     def replay(self, analyses: Sequence[LiveAnalysis]) -> None:
         """Hand to each analysis what it listens to, in the order in which it was recorded."""
@@ -95,11 +110,26 @@ def find_interrupted(name: str, data: Path) -> Resumption:
 
 def _check_that_nobody_has(run: Run) -> None:
     """Raises InputError where another run has gone on with it."""
-    for other in find_runs(run.journal.parent.parent, verify=False):
-        if other.resumes == run.uid:
+    others = find_runs(run.journal.parent.parent, verify=False)
+    followers = [other.folder for other in others if other.resumes == run.uid]
+    kept = run.journal.with_name(WENT_ON)
+    if kept.exists():
+        folder = _told_in(kept)
+        if not folder.exists():
             raise InputError(
-                f"{run.journal.parent}: {other.folder} has gone on with it; accepted is --resume {other.folder}"
+                f"{run.journal.parent}: the run in {folder} has gone on with it, and is there no more; accepted is "
+                f"--resume of that one where it is kept now, or of this one without {kept} where it is gone for good"
             )
+        followers += [folder] if has_begun(folder) else []
+    for follower in followers:
+        raise InputError(f"{run.journal.parent}: {follower} has gone on with it; accepted is --resume {follower}")
+
+
+def _told_in(kept: Path) -> Path:
+    try:
+        return Path(json.loads(kept.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{kept}: which run has gone on with this one cannot be read ({error})") from error
 
 
 def _ended(folder: Path) -> Run:
@@ -112,8 +142,9 @@ def _ended(folder: Path) -> Run:
 
 
 def _folder_of(name: str, data: Path) -> Path:
-    if Path(name).exists():
-        return Path(name)
+    with contextlib.suppress(OSError):  # no file can have that name
+        if name and Path(name).exists():
+            return Path(name)
     runs = find_runs(data) if data.is_dir() and len(name) >= SHORTEST_UID else []
     found = [run for run in runs if run.uid.startswith(name)]
     if len(found) != 1:

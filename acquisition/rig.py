@@ -4,23 +4,38 @@ import difflib
 import hashlib
 import importlib
 import importlib.resources
+import itertools
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from .errors import InputError
 
 
-def _is_no_truth_value(value: Any) -> Any:
-    if isinstance(value, bool):
+def _is_number(value: Any) -> Any:
+    if isinstance(value, bool | str):
         raise ValueError("a number is accepted")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_is_no_truth_value), AllowInfNan(False)]
+LONGEST_STALE_S = 60.0
+"""An interlock that is looked at more seldom is none."""
+
+Number = Annotated[float, BeforeValidator(_is_number), AllowInfNan(False)]
+Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400]
 
 
 class _Table(BaseModel):
@@ -34,10 +49,15 @@ class InstrumentEntry(_Table):
 
     device: str = Field(description="device class, package.module:Class")
     address: str | None = Field(None, description="VISA resource, or ca://host:port/PREFIX: for EPICS")
+    baud: Baud | None = Field(
+        None, description="of its serial line, where that is not the one the instrument comes with"
+    )
     limits: dict[str, tuple[Number, Number]] = Field({}, description="lowest and highest set-points; only tighter ones")
     options: dict[str, Any] = Field({}, description="options of the device class")
     hazardous: bool = Field(False, description="a guard owns its port, and makes it safe when the engine is lost")
-    on_loss: str | None = Field(None, description="the way to safety that is gone when the engine is lost")
+    on_loss: str | None = Field(
+        None, min_length=1, description="the way to safety that is gone when the engine is lost"
+    )
     simulated: str | None = Field(None, description="simulated instrument, package.module:Class")
     simulated_parameters: dict[str, Any] = {}
     faults: list[dict[str, Any]] = Field([], description="faults on the simulated wire")
@@ -49,7 +69,9 @@ class InterlockEntry(_Table):
     reading: str = Field(description="instrument.signal; the instrument is one that is marked hazardous")
     between: tuple[Number, Number] = Field(description="where it must lie, in the unit of the signal")
     every_s: Annotated[Number, Field(gt=0)] = 0.25
-    stale_s: Annotated[Number, Field(gt=0)] = Field(2.0, description="how old the reading may be")
+    stale_s: Annotated[Number, Field(gt=0, le=LONGEST_STALE_S)] = Field(
+        2.0, validate_default=True, description="how old the reading may be"
+    )
     instruments: list[str] = Field(
         min_length=1, description="what is not switched on, and is made safe, unless the reading is so"
     )
@@ -60,6 +82,13 @@ class InterlockEntry(_Table):
         if between[0] > between[1]:
             raise ValueError(f"{between[0]:g}..{between[1]:g} holds no value; accepted is the lowest first")
         return between
+
+    @field_validator("stale_s")
+    @classmethod
+    def _read_in_time(cls, stale_s: float, others: ValidationInfo) -> float:
+        if stale_s <= (every_s := others.data.get("every_s", 0.0)):
+            raise ValueError(f"{stale_s:g} is over before the next reading, after every_s = {every_s:g}")
+        return stale_s
 
 
 class WorldEntry(_Table):
@@ -133,7 +162,7 @@ def _complaint(path: Path, text: str, error: ValidationError) -> str:
     """The first problem of a rig file in one line."""
     # a key that is not known explains one that is missing
     problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part + 1) if isinstance(part, int) else part for part in problem["loc"]]
     key, table = location[-1], ".".join(location[:-1]) or "the file"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -141,7 +170,7 @@ def _complaint(path: Path, text: str, error: ValidationError) -> str:
         guess = difflib.get_close_matches(key, accepted, 1)
         hint = f"did you mean {guess[0]!r}? " if guess else ""
         message = f"unknown key; {hint}accepted are {', '.join(accepted)}"
-    return f"{path}, line {_line_of(text, location)}, {table}: {key}: {message}"
+    return f"{path}, line {_line_of(text, problem['loc'])}, {table}: {key}: {message}"
 
 
 def _accepted(location: list[str]) -> list[str]:
@@ -151,10 +180,14 @@ def _accepted(location: list[str]) -> list[str]:
     return list(tables.get(location[0], InstrumentEntry).model_fields)
 
 
-def _line_of(text: str, location: list[str]) -> int:
-    """The line of a key: the last mention of each part after the one before."""
+def _line_of(text: str, location: Sequence[str | int]) -> int:
+    """The line of a key: each part is mentioned after the one before; a number counts the tables of that name."""
     lines, start = text.splitlines(), 0
-    for part in location:
+    for before, part in itertools.pairwise(("", *location)):
+        if isinstance(part, int):
+            tables = [i for i, line in enumerate(lines) if line.strip().startswith(f"[[{before}]]")]
+            start = tables[part] if part < len(tables) else start
+            continue
         pattern = re.compile(rf"(^|[\[.\s\"'{{,]){re.escape(part)}($|[\].\s\"'=])")
         start = next((i for i in range(start, len(lines)) if pattern.search(lines[i])), start)
     return start + 1

@@ -158,6 +158,12 @@ def journal_of(path: Path) -> Path:
     return journal
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether anything was recorded in the folder of a run."""
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0
+
+
 def lines(journal: Path, trouble: Callable[[str], None] = lambda _: None) -> Iterator[Line]:
     """Lines of a journal up to the first that is damaged or out of order.
 

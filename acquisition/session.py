@@ -1,7 +1,7 @@
 """A session: a rig's devices on their links, an engine, and runs of experiments on them."""
 
+import contextlib
 import dataclasses
-import functools
 import importlib.metadata
 import inspect
 import sys
@@ -32,7 +32,7 @@ from .observers import Observer, Observers
 from .pauses import LONGEST_PAUSE_S, Pauses
 from .recording import Held, continued, noted, recorded
 from .resumption import Resumption
-from .rig import Rig, load_class
+from .rig import InstrumentEntry, Rig, load_class
 from .simulation import Instruments
 
 SHORTEST_DWELL_S = 2.0
@@ -151,15 +151,23 @@ class Session:
         except LimitError as error:
             raise InputError(str(error)) from error
         journal = Journal(folder, self.clock, durability=experiment.durability)
+        busy = contextlib.nullcontext if self.lease is None else self.lease.busy
+
+        def note_hazard(content: Mapping[str, Any]) -> None:
+            with busy():
+                journal.note("hazard", content)
+
         self.pauses = Pauses(self.clock, hazardous, note=journal.note, tell=tell, longest_s=longest_pause_s)
-        plan = noted(self.pauses.held(plan), functools.partial(journal.note, "hazard"))
+        plan = noted(self.pauses.held(plan), note_hazard)
         plan = made_safe(plan, hazardous, report)
         tail = _Tail()
         held = Held()
         plan = recorded(continued(plan, held), analyses)
         with (
             Observers(observers) as observed,
-            engine_for(self.clock, [journal, _Analyses(analyses), tail, *subscribers, observed]) as engine,
+            engine_for(
+                self.clock, [_within(busy, journal, _Analyses(analyses), tail, *subscribers, observed)]
+            ) as engine,
         ):
             if self.lease is None:
                 complaint = self._execute(engine, plan, report)
@@ -229,7 +237,7 @@ class Session:
         try:
             key = device_class.link_type.key(address, name)
             if key not in self._links:
-                link = device_class.link_type(key, address, self.clock, **device_class.link_options)
+                link = device_class.link_type(key, address, self.clock, **_link_options(device_class, entry, address))
                 link.timeout_s *= self._factor  # the wire itself is no faster than in life
                 self._links[key] = link
             device = device_class(name=name, link=self._links[key], address=address, **entry.options)
@@ -300,7 +308,13 @@ class Session:
             if self.lease is not None:
                 counter = MessageCounter()
                 engine.msg_hook = counter  # type: ignore[assignment]  # bluesky declares None
-                self.lease.beat_with(engine.loop, counter.count, lambda: self._dwell_s(dwell_s), aborting.fail)
+                self.lease.beat_with(
+                    engine.loop,
+                    counter.count,
+                    lambda: self._dwell_s(dwell_s),
+                    lost=aborting.fail,
+                    ending=lambda: aborting.asked,
+                )
             try:
                 engine(plan)
             except RunEngineInterrupted:
@@ -332,6 +346,28 @@ class Session:
         journal.append_truth({**truth, "epoch": epoch, "window": window})
         values: dict[str, float] = truth["values"]
         return {name: values[name] for name in _scalars(tail.results) if name in values}
+
+
+def _within(busy: Callable[[], contextlib.AbstractContextManager[None]], *takers: Observer) -> Observer:
+    """Hands each document to the takers in their order."""
+
+    def take(name: str, document: Mapping[str, Any]) -> None:
+        with busy():
+            for taker in takers:
+                taker(name, document)
+
+    return take
+
+
+def _link_options(device_class: type[Instrument], entry: InstrumentEntry, address: str) -> Mapping[str, Any]:
+    """Those of the class, at the rate of the rig. Raises ValueError where the line has none."""
+    if entry.baud is None:
+        return device_class.link_options
+    if not address.upper().startswith("ASRL"):
+        raise ValueError(
+            f"baud = {entry.baud} is of no use at {address}; accepted is a serial line, ASRL/dev/...::INSTR"
+        )
+    return {**device_class.link_options, "baud_rate": entry.baud}
 
 
 def _told(error: Exception, device_class: type[Instrument]) -> str:

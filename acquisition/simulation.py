@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from .clock import EPOCH_S, RealClock, SimulatedClock
+from .clock import EPOCH_S, FASTEST, SLOWEST, RealClock, SimulatedClock
 from .errors import InputError, SimulatorEnded
-from .rig import Rig
+from .rig import InstrumentEntry, Rig
 from .simulator_process import SimulatorProcess
-
-SLOWEST, FASTEST = 0.01, 1000.0
-"""How fast, times life, instruments can be served."""
 
 
 class Instruments(Protocol):
@@ -165,8 +162,13 @@ def describe(rig: Rig, seed: int, world: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise InputError(f"{rig.name}: instruments.{missing[0]} has no key 'simulated', so it cannot be simulated")
     instruments = {
-        name: {"class": entry.simulated, "parameters": entry.simulated_parameters, "faults": entry.faults}
+        name: {"class": entry.simulated, "parameters": _simulated_parameters(entry), "faults": entry.faults}
         for name, entry in content.instruments.items()
     }
     parameters = {**content.world.parameters, **world}
     return {"seed": seed, "world": {"class": content.world.model, "parameters": parameters}, "instruments": instruments}
+
+
+def _simulated_parameters(entry: InstrumentEntry) -> dict[str, Any]:
+    """Its line is as fast as the rig says."""
+    return entry.simulated_parameters if entry.baud is None else {"baud": entry.baud, **entry.simulated_parameters}

@@ -14,6 +14,8 @@ AXIAL_GRADIENT = 0.01
 """Standard uncertainty of sample against junction, as a fraction of the rise above 300 K."""
 COLD_JUNCTION_K = 0.5
 """Standard uncertainty of the offset of the cold-junction sensor, K."""
+EMF_NOISE_V = 2e-7
+"""Least statistical uncertainty of one reading of the emf, V."""
 
 _ROOM_K = 300.0
 _NEWTON_STEPS = 4

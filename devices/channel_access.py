@@ -68,7 +68,7 @@ class ChannelAccessLink(Link):
         try:
             connection = socket.create_connection(self._server, self.timeout_s)
         except OSError as error:
-            raise LinkError(f"{self.name}: no EPICS server answers at {self.address} ({error})") from error
+            raise LinkError(f"{self.name}: no EPICS server answers at {self.known_as} ({error})") from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connection
         self._circuit = caproto.VirtualCircuit(caproto.CLIENT, self._server, 0)
@@ -106,8 +106,8 @@ class ChannelAccessLink(Link):
             if isinstance(reply, caproto.ErrorResponse):
                 raise Refused(f"{self.name}: {command} = {value} is refused ({_text_of(reply)})")
             if isinstance(reply, caproto.WriteNotifyResponse) and reply.ioid == request.ioid:
-                if not reply.status.success:
-                    raise Refused(f"{self.name}: {command} = {value} is refused ({reply.status.name})")
+                if (status := reply.header.parameter1) != NORMAL:
+                    raise Refused(f"{self.name}: {command} = {value} is refused ({_status_name(status)})")
                 return
 
     def tell(self, command: str, value: Any) -> None:
@@ -193,7 +193,7 @@ class ChannelAccessLink(Link):
             for reply in self._replies():
                 if isinstance(reply, caproto.CreateChFailResponse):
                     name = missing.get(reply.cid, "as asked for")
-                    raise self._lost(LinkError(f"{self.name}: there is no record {name} at {self.address}"))
+                    raise self._lost(LinkError(f"{self.name}: there is no record {name} at {self.known_as}"))
                 if isinstance(reply, caproto.CreateChanResponse):
                     missing.pop(reply.cid, None)
                     if not missing:
@@ -221,7 +221,7 @@ class ChannelAccessLink(Link):
                 self._socket.settimeout(max(1e-3, deadline - time.monotonic()))
                 messages = [*self._messages(self._socket.recv(CHUNK))]
             except TimeoutError as error:
-                reason = f"{self.name}: no complete reply from {self.address} within {self.timeout_s:g} s"
+                reason = f"{self.name}: no complete reply from {self.known_as} within {self.timeout_s:g} s"
                 raise self._lost(LinkTimeout(reason)) from error
             except Exception as error:  # of the socket, or whatever caproto's parsers make of bytes that are no message
                 raise self._lost(self._broken(error)) from error
@@ -244,7 +244,7 @@ class ChannelAccessLink(Link):
                 yield command
 
     def _broken(self, error: Exception) -> LinkError:
-        return LinkError(f"{self.name}: connection to {self.address} lost ({error})")
+        return LinkError(f"{self.name}: connection to {self.known_as} lost ({error})")
 
     def _lost(self, error: LinkError) -> LinkError:
         """Close the circuit, so that a late reply can reach nobody, and hand `error` back."""
@@ -292,14 +292,10 @@ def _wire_value(value: Any) -> tuple[Any, caproto.ChannelType | None]:
 
 
 def _text_of(reply: caproto.ErrorResponse) -> str:
-    if text := bytes(reply.error_message).partition(b"\0")[0].decode("latin-1"):
-        return text
-    try:
-        return str(reply.status.name)
-    except KeyError:
-        return f"status {reply.header.parameter2}, which there is not"
+    return bytes(reply.error_message).partition(b"\0")[0].decode("latin-1") or _status_name(reply.header.parameter2)
 
 
 def _status_name(status: int) -> str:
     """The name of an ECA code."""
-    return next((known.name for known in caproto.CAStatus if known.value.code_with_severity == status), f"{status:#x}")
+    names = (known.name for known in caproto.CAStatus if known.value.code_with_severity == status)
+    return next(names, f"status {status:#x}, which there is not")

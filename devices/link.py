@@ -29,6 +29,8 @@ class Link(ABC):
     def __init__(self, name: str, address: str, clock: Clock, *, timeout_s: float = 2.0) -> None:
         self.name = name
         self.address = address
+        self.known_as = address
+        """The address that people know it by, also where a guard stands in the line."""
         self.clock = clock
         self.timeout_s = timeout_s
         self.exclusive = True

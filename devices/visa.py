@@ -68,7 +68,7 @@ class StreamLink(Link):
         except Exception as error:  # PyVISA, pyserial and the socket module raise their own kinds
             if resource is not None:
                 resource.close()
-            raise LinkError(f"{self.name}: nothing answers at {self.address} ({_reason(error)})") from error
+            raise LinkError(f"{self.name}: nothing answers at {self.known_as} ({_reason(error)})") from error
         self._resource, self._descriptor, self._buffer = resource, interface.fileno(), b""
         self.dirty = self._asked_in_vain = False
         try:
@@ -117,7 +117,7 @@ class StreamLink(Link):
         self.give_way()
         self.permit(self.name)
         if self._resource is None:
-            raise LinkError(f"{self.name}: not connected to {self.address}")
+            raise LinkError(f"{self.name}: not connected to {self.known_as}")
         self.clock.sent(self.name, len(data))
         view = memoryview(data)
         try:
@@ -156,7 +156,7 @@ class StreamLink(Link):
         remaining = deadline - self.clock.monotonic()
         if remaining < 0 or not self.clock.wait_readable(self._descriptor, remaining, self.name):
             self.dirty = True
-            raise LinkTimeout(f"{self.name}: no complete reply from {self.address} within {self.timeout_s:g} s")
+            raise LinkTimeout(f"{self.name}: no complete reply from {self.known_as} within {self.timeout_s:g} s")
         try:
             data = os.read(self._descriptor, 65536)
         except OSError as error:
@@ -168,7 +168,7 @@ class StreamLink(Link):
 
     def _lost(self, error: OSError) -> LinkError:
         self.close()
-        return LinkError(f"{self.name}: connection to {self.address} lost ({_reason(error)})")
+        return LinkError(f"{self.name}: connection to {self.known_as} lost ({_reason(error)})")
 
 
 class MessageLink(StreamLink):
@@ -188,7 +188,7 @@ class MessageLink(StreamLink):
         reply = self._exchange("*IDN?")
         if not re.search(self.identity, reply):
             raise WrongInstrument(
-                f"{self.name}: {reply[:80]!r} answers at {self.address}, expected a reply matching {self.identity!r}"
+                f"{self.name}: {reply[:80]!r} answers at {self.known_as}, expected a reply matching {self.identity!r}"
             )
 
     def query(self, message: str) -> str:

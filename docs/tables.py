@@ -11,12 +11,32 @@ import typer
 from megabar.acquisition import experiments
 from megabar.acquisition.commands.main import app
 from megabar.acquisition.rig import load_class, load_rig, shipped
-from megabar.analysis import deformation_settings, image_settings
+from megabar.analysis import (
+    dac_conductivity_settings,
+    deformation_settings,
+    image_settings,
+    laser_heating_settings,
+    pressure_gauge,
+    thermoreflectance_settings,
+)
 from megabar.devices.instrument import Reading, Setpoint
 from megabar.plans.parameters import parameter_rows
 from megabar.simulators.worlds.d111.parameters import Parameters as World
 
 GENERATED = Path(__file__).parent / "_generated"
+
+
+ACCEPTED: Mapping[str, Mapping[str, str]] = {
+    "": deformation_settings.ACCEPTED,
+    "image-": image_settings.ACCEPTED,
+    "laser-heating-": laser_heating_settings.ACCEPTED,
+    "ruby-": pressure_gauge.ACCEPTED["ruby"],
+    "raman-": pressure_gauge.ACCEPTED["raman"],
+    "delay-scan-": thermoreflectance_settings.DELAY_SCAN,
+    "transient-": thermoreflectance_settings.TRANSIENT,
+    "dac-conductivity-": dac_conductivity_settings.ACCEPTED,
+}
+"""Settings of `megabar analyse` on each kind of files."""
 
 
 def write(folder: Path = GENERATED) -> None:
@@ -31,8 +51,7 @@ def tables() -> dict[str, str]:
     return {
         "parameters.md": parameters(),
         "world.md": world(),
-        "settings.md": settings(deformation_settings.ACCEPTED),
-        "image-settings.md": settings(image_settings.ACCEPTED),
+        **{f"{kind}settings.md": settings(accepted) for kind, accepted in ACCEPTED.items()},
         "devices.md": devices(),
         **{f"command-{name}.md": options(command) for name, command in commands().items()},
     }
@@ -68,7 +87,7 @@ def world() -> str:
 
 
 def settings(accepted: Mapping[str, str]) -> str:
-    """Settings of `megabar analyse deformation` on one kind of files."""
+    """Settings of `megabar analyse` on one kind of files."""
     rows = [(f"`{name}`", meaning) for name, meaning in accepted.items()]
     return markdown(("name", "meaning"), rows)
 

@@ -15,6 +15,7 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
+from scipy.constants import zero_Celsius
 
 from ..devices.furnaces import Furnace
 from ..devices.gathered import Gathered
@@ -27,7 +28,6 @@ from .results import Result
 
 RIG = "d111"
 RESUMABLE = True
-ZERO_CELSIUS_K = 273.15
 SHORTEST_WAIT_S = 1.0
 HEATING_SLACK_S = 1800.0
 """How much longer than its ramp the furnace may take to arrive."""
@@ -74,7 +74,7 @@ class Parameters(declared.Parameters):
     @property
     def target_c(self) -> float:
         """The temperature, as the furnace has it."""
-        return self.temperature_k - ZERO_CELSIUS_K
+        return self.temperature_k - zero_Celsius
 
     @property
     def heating_s(self) -> float:

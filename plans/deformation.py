@@ -16,6 +16,7 @@ import bluesky.preprocessors as bpp
 from bluesky.protocols import Movable
 from bluesky.utils import MsgGenerator
 from pydantic import Field, model_validator
+from scipy.constants import zero_Celsius
 
 from ..devices.detectors import Camera, EnergyDispersiveDetector
 from ..devices.furnaces import Furnace
@@ -33,7 +34,6 @@ from .parameters import quantity
 from .results import NoResult, Result, wait_for_result
 
 RIG = "d111"
-ZERO_CELSIUS_K = 273.15
 HEATING_TOLERANCE_K = 100.0
 """How far the furnace's own reading may be from its target while the sample is held at temperature."""
 SPEED_STEP = 0.005
@@ -169,7 +169,7 @@ def check_setpoints(roles: Roles, parameters: Parameters) -> None:
     """Every set-point against the limits of its device. Raises LimitError."""
     roles.press.load_rate.check_value(parameters.load_rate_mn_per_h)
     roles.press.load.check_value(parameters.load_mn)
-    roles.furnace.setpoint.check_value(parameters.temperature_k - ZERO_CELSIUS_K)
+    roles.furnace.setpoint.check_value(parameters.temperature_k - zero_Celsius)
     roles.furnace.ramp_rate.check_value(parameters.heating_rate_k_per_min)
     for ram in (roles.press.top, roles.press.bottom):
         ram.speed.check_value(first_speed(parameters))
@@ -186,7 +186,7 @@ def compress(roles: Roles, parameters: Parameters) -> MsgGenerator[None]:
 
 def heat(roles: Roles, parameters: Parameters) -> MsgGenerator[None]:
     """Ramp the temperature up and let the cell settle."""
-    target_c = parameters.temperature_k - ZERO_CELSIUS_K
+    target_c = parameters.temperature_k - zero_Celsius
     if parameters.temperature_k > 300.0:
         yield from move((roles.furnace.ramp_rate, parameters.heating_rate_k_per_min))
         yield from move((roles.furnace.setpoint, target_c))

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from .options import Json, Set, reason_of, split_settings
 
 
 def analyse(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Whose analysis; see megabar list.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="Whose analysis, as deformation or laser_heating.")
+    ],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measured files.")],
     set_: Set = None,
     as_json: Json = False,
@@ -37,14 +40,19 @@ def analyse(
 
 def _reduction(experiment: str) -> Any:
     """The function that reduces files for an experiment: `analyse_files` of the analysis module of its name."""
-    from ..experiments import names
+    from ... import analysis
 
-    if experiment not in names():
-        raise InputError(f"there is no experiment {experiment!r}; there are {', '.join(names())}")
-    try:
-        return importlib.import_module(f"megabar.analysis.{experiment}").analyse_files
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{experiment} has no analysis of files") from error
+    def reduction_of(name: str) -> Any:
+        try:
+            return importlib.import_module(f"{analysis.__name__}.{name}").analyse_files
+        except (ImportError, AttributeError):
+            return None
+
+    names = [module.name for module in pkgutil.iter_modules(analysis.__path__)]
+    if experiment in names and (found := reduction_of(experiment)):
+        return found
+    known = ", ".join(filter(reduction_of, names))
+    raise InputError(f"{experiment!r} has no analysis of files; accepted are {known}")
 
 
 def _tell(found: dict[str, Any]) -> None:

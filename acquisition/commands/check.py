@@ -19,8 +19,8 @@ def check(
     out: Out = Path("data"),
     no_dry_run: Annotated[bool, typer.Option("--no-dry-run", help="Leave out the dry run of the plan.")] = False,
     approve: Annotated[
-        str, typer.Option("--approve", metavar="NAME", help="Record that this person has approved the rig file.")
-    ] = "",
+        str | None, typer.Option("--approve", metavar="NAME", help="Record that this person has approved the rig file.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Check instruments, guard, limits, the plan in a dry run, disk and clock: a line each, nothing is set."""
@@ -57,7 +57,7 @@ def check(
             observers=[progress],
         ):
             tell(finding)
-    if approve or not simulate:
+    if approve is not None or not simulate:
         tell(approval(the_rig, approve))  # last: a rig that cannot be is not approved
     failed = [finding for finding in findings if finding.verdict == "FAILED"]
     if as_json:

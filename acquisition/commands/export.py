@@ -6,12 +6,16 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import reason_of, run_folder, tell_damage
+from .options import reason_of, run_folder, some_path, tell_damage
 
 
 def export(
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="Journal of a run, or its folder.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The file to write.")] = None,
+    journal: Annotated[
+        Path, typer.Argument(parser=some_path, metavar="JOURNAL", help="Journal of a run, or its folder.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", parser=some_path, metavar="FILE", help="The file to write.")
+    ] = None,
 ) -> int:
     """Write a run's NeXus file."""
     from .. import export as exporter

@@ -38,7 +38,7 @@ def acknowledge(
     ] = False,
 ) -> int:
     """End a trip, on the word of the named person who has looked at the apparatus."""
-    if not name.strip():
+    if not name.strip() or not name.isprintable():
         raise InputError("--name: a trip is acknowledged by a person: a name is needed")
     lease = _lease(rig)
     answer = lease.acknowledge(name, even_unconfirmed=even_unconfirmed)

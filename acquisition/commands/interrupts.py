@@ -16,6 +16,10 @@ class Interrupts:
         self.asked = self.deaf = False
         self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
 
+    def ignore(self, number: signal.Signals) -> None:
+        """Hear nothing of another signal either, until `restore`."""
+        self._before[number] = signal.signal(number, signal.SIG_IGN)
+
     def restore(self) -> None:
         """Let those hear the signals who did before."""
         for number, handler in self._before.items():

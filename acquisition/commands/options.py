@@ -8,7 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from ..clock import FASTEST, SLOWEST
 from ..errors import InputError
+
+
+def some_path(told: str | Path) -> Path:
+    """A path that may be there or not. Raises BadParameter for one that cannot."""
+    if not str(told):
+        raise typer.BadParameter("nothing is said; accepted is the name of a file or folder")
+    try:
+        Path(told).exists()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{error}; accepted is the name of a file or folder") from error
+    return Path(told)
+
 
 Set = Annotated[
     list[str] | None,
@@ -17,13 +30,13 @@ Set = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where runs are kept.")]
+Out = Annotated[Path, typer.Option("--out", parser=some_path, metavar="DIR", help="Where runs are kept.")]
 Factor = Annotated[
     float | None,
     typer.Option(
         "--factor",
-        min=0.01,
-        max=1000.0,
+        min=SLOWEST,
+        max=FASTEST,
         metavar="F",
         help="Simulated time follows the wall clock, F times as fast; hazardous instruments are then guarded.",
     ),

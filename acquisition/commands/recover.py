@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import JOURNAL, run_folder
+from .options import JOURNAL, run_folder, some_path
 
 
 def recover(
     path: Annotated[
-        Path, typer.Argument(metavar="[PATH]", help="Folder of a run, its journal, or a folder that holds runs.")
+        Path,
+        typer.Argument(
+            parser=some_path, metavar="[PATH]", help="Folder of a run, its journal, or a folder that holds runs."
+        ),
     ] = Path("data"),
 ) -> int:
     """Close the journals of unfinished runs up to their last good line, keep the rest aside, make file and report."""

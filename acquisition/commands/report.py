@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import reason_of, run_folder, tell_damage
+from .options import reason_of, run_folder, some_path, tell_damage
 
 
 def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Journal of a run, or its folder.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="PNG", help="The picture to write.")] = None,
+    file: Annotated[Path, typer.Argument(parser=some_path, metavar="FILE", help="Journal of a run, or its folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", parser=some_path, metavar="PNG", help="The picture to write.")
+    ] = None,
 ) -> int:
     """Draw a run's report."""
     from .. import report as reporter

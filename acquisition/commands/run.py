@@ -18,7 +18,7 @@ from ..derived import Derivation
 from ..errors import InputError
 from ..simulator_process import SimulatorProcess
 from .interrupts import Interrupts
-from .options import JOURNAL, Factor, Json, Out, RigName, Seed, Set, split_settings
+from .options import Factor, Json, Out, RigName, Seed, Set, split_settings
 
 if TYPE_CHECKING:
     from ...plans.parameters import Parameters
@@ -59,7 +59,7 @@ def run(
         raise InputError("--seed, --factor and --set world.* belong to --simulate, which serves instruments of its own")
     if simulate and served is not None:
         raise InputError("--served: accepted is either that or --simulate, which serves instruments of its own")
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # it pauses a run, and stops nothing before or after one
+    context.obj.ignore(signal.SIGTSTP)  # it pauses a run, and stops nothing before or after one
     if simulate and seed is None:
         seed = secrets.randbelow(2**31)
     with SimulatorProcess() if simulate else contextlib.nullcontext() as process:  # it imports beside what follows
@@ -78,8 +78,8 @@ def run(
         elif process is not None:
             later_s = None if chosen.resumed is None else chosen.resumed.ended_s + INTERRUPTION_S
             simulation = Simulation(chosen.rig, seed or 0, world=world, factor=factor, epoch_s=later_s, process=process)
-        _offer_recovery(out)
         folder = _new_folder(out, chosen.experiment.name)
+        _offer_recovery(out)
         try:
             with Derivation("export") as export, Derivation("report") as report:
                 later = [export, report]
@@ -88,7 +88,9 @@ def run(
                 report.make(folder, folder / "report.png")
                 files = {"file": export.made(), "report": report.made()}
         except BaseException:
-            if not (journal := folder / JOURNAL).exists() or not journal.stat().st_size:  # nothing was begun in it
+            from ..run import has_begun
+
+            if not has_begun(folder):
                 shutil.rmtree(folder)
             raise
     if as_json:
@@ -141,8 +143,10 @@ def _resumed(
     if not found.resumable:
         raise InputError(f"{where}: a run of {found.name} cannot be gone on with; accepted is a new one")
     the_rig = load_rig(start["rig"]["name"] if rig is None else rig)
-    if rig is None and the_rig.sha256 != start["rig"]["sha256"]:
-        raise InputError(f"{where}: {the_rig.name} has changed since; accepted is --rig with the right file")
+    if the_rig.sha256 != start["rig"]["sha256"]:
+        if rig is None:
+            raise InputError(f"{where}: {the_rig.name} has changed since; accepted is --rig with the right file")
+        print(f"{rig} is another rig file than that of the run that is gone on with: it is recorded", file=sys.stderr)
     return _Choice(found, found.parse(resumed.settings), the_rig, resumed)
 
 
@@ -169,7 +173,7 @@ def _execute(
         _tell_unapproved(rig, needed)
     with (
         simulation or contextlib.nullcontext(),
-        chosen.resumed.claimed() if chosen.resumed else contextlib.nullcontext(),
+        chosen.resumed.claimed(folder) if chosen.resumed else contextlib.nullcontext(),
         Session(rig, needed, simulation=simulation, guard=guard) as session,
         Progress(experiment.name, experiment.expected_duration_s(parameters), quiet=quiet) as progress,
     ):
@@ -232,7 +236,7 @@ def _offer_recovery(out: Path) -> None:
     """Say that runs are unfinished; a run that is going on elsewhere is not."""
     from ..recovery import unfinished
 
-    if left := unfinished(out, verify=False) if out.is_dir() else []:
+    if left := unfinished(out, verify=False):
         them = "1 run" if len(left) == 1 else f"{len(left)} runs"
         print(f"{them} in {out} ended without saying so; megabar recover {out} mends that", file=sys.stderr)
 

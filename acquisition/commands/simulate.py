@@ -9,16 +9,20 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Seed, Set, split_settings
+from ..clock import FASTEST, SLOWEST
+from .options import Json, Seed, Set, some_path, split_settings
 
 
 def simulate(
     rig: Annotated[str, typer.Argument(metavar="RIG", help="Name of a shipped rig, or a rig file.")],
     seed: Seed = 1,
     set_: Set = None,
-    factor: Annotated[float, typer.Option("--factor", min=0.01, max=1000.0, help="How much faster than life.")] = 1.0,
+    factor: Annotated[
+        float, typer.Option("--factor", min=SLOWEST, max=FASTEST, help="How much faster than life.")
+    ] = 1.0,
     trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE", help="Write every message there, with its time.")
+        Path | None,
+        typer.Option("--trace", parser=some_path, metavar="FILE", help="Write every message there, with its time."),
     ] = None,
     as_json: Json = False,
 ) -> int:

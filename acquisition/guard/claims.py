@@ -1,4 +1,4 @@
-"""One guard for each instrument: its address is claimed in a folder that all guards of this computer's user share."""
+"""One guard for each rig, and for each instrument, whose address is claimed in a folder that all guards share."""
 
 import fcntl
 import hashlib
@@ -17,14 +17,20 @@ LEAVING_S = 1.0
 
 
 class Claimed(Exception):
-    """Another guard owns an instrument."""
+    """Another guard owns the rig, or an instrument."""
 
 
 def claim(specification: Specification) -> list[int]:
-    """Lock the addresses of every port; the descriptors hold them, in this process and its children. Raises Claimed."""
+    """Lock the rig and the addresses of every port; the descriptors hold them, in this process and its children.
+
+    Raises Claimed.
+    """
+    held = [os.open(specification["socket"] + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)]
+    if not _locked(held[0]):
+        os.close(held[0])
+        raise Claimed(f"another guard of {specification['rig']} runs")
     if not (folder := specification.get("claims")):
-        return []
-    held: list[int] = []
+        return held
     Path(folder).mkdir(parents=True, exist_ok=True)
     for instrument in sorted({name for port in specification["ports"].values() for name in instruments_of(port)}):
         name = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from .circuit import Circuit
 from .log import Log
-from .port import NotSeen, until_seen
+from .port import Interlocks, NotSeen, until_seen
 from .specification import Action, Check, PortSpecification
 from .words import holds
 
@@ -24,7 +24,7 @@ class EpicsPort:
         specification: PortSpecification,
         log: Log,
         lost: Callable[[str], None],
-        obstacle: Callable[[str], str],
+        interlocks: Interlocks,
     ) -> None:
         self.name, self.specification, self.address = name, specification, ""
         self._log, self._lost = log, lost

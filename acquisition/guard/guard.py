@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -18,7 +17,7 @@ from .inspection import inspect
 from .log import Log, now
 from .port import Port, StreamPort
 from .sequence import UNCONFIRMED, Sequence
-from .specification import Specification, Watched
+from .specification import Check, Specification, Watched
 from .words import holds
 
 LOOK_S = 0.01
@@ -27,6 +26,8 @@ WRITTEN_AFTER_S = 0.05
 """How long what is written about a trip waits for the first commands: the disk may be slow."""
 LIVES, SERVES = b".", b"s"
 """What a guard shows its keeper."""
+FIRST_S, BEFORE_TRIP_S = 0.25, 0.05
+"""How long a command waits for what it depends on to be read again, and a trip for whether it is still needed."""
 STARVED_S = 0.2
 """A guard that was not scheduled for so long first reads the beats that have queued up."""
 
@@ -39,7 +40,7 @@ class Guard:
         self._log = Log(specification["log"])
         kinds: dict[str, type[Any]] = {"line": StreamPort, "rtu": StreamPort, "epics": EpicsPort}
         self._ports: dict[str, Port] = {
-            name: kinds[port["kind"]](name, port, self._log, self.trip, self._obstacle)
+            name: kinds[port["kind"]](name, port, self._log, self.trip, self)
             for name, port in specification["ports"].items()
         }
         self._sequence = Sequence(self._ports, self._log)
@@ -50,19 +51,20 @@ class Guard:
         self._beaten = self._moved = self._armed_s = 0.0
         self._progress: Any = None
         self._dwell_s = 10.0
-        self._process = -1
+        self._process = self._pid = -1
         self._making_safe: asyncio.Task[None] | None = None
         self._values: dict[str, tuple[float, float]] = {}
         self._orphaned = now()
-        self._n_clients = 0
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._life: asyncio.StreamWriter | None = None
+        """A connection that a thread of the engine holds for itself: it ends as soon as the engine is killed."""
         self._leaving: asyncio.Task[None] | None = None
+        self._leaves = False
+        self._alone = False
+        """Whether its keeper has died: it leaves as soon as it may, and the next engine gets a guard that has one."""
 
     async def serve(self, *, restarted: bool) -> None:
-        """Until it is told to leave. Raises OSError where another guard of this rig runs."""
-        path = self._specification["socket"]
-        lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        Path(path).unlink(missing_ok=True)
+        """Until it is told to leave."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, functools.partial(self._told_to_leave, number))
@@ -71,6 +73,8 @@ class Guard:
             self._begin("the guard had died", self._ways_on_loss(), tripped=True)
         started = await asyncio.gather(*(port.start() for port in self._ports.values()), return_exceptions=True)
         troubles = [str(error) or type(error).__name__ for error in started if isinstance(error, BaseException)]
+        path = self._specification["socket"]
+        Path(path).unlink(missing_ok=True)
         mask = os.umask(0o177)
         server = await asyncio.start_unix_server(self._talk, path, limit=8192)
         os.umask(mask)
@@ -94,7 +98,10 @@ class Guard:
     # the engine
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._n_clients += 1
+        if self._leaves:  # who comes now gets the next guard
+            writer.close()
+            return
+        self._clients.add(writer)
         pid, uid, _ = struct.unpack(
             "3i", writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         )
@@ -117,9 +124,11 @@ class Guard:
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             self._log.write("a message that is none", pid=pid, why=f"{type(error).__name__} {error}"[:120])
         finally:
-            self._n_clients -= 1
+            self._clients.discard(writer)
             if self._holder is writer:
                 self.trip("the engine has closed its lease")
+            if self._life is writer:
+                self.trip("the engine has died")
             writer.close()
 
     def _refuse(self, writer: asyncio.StreamWriter, pid: int, uid: int, op: str, refused: str, **more: Any) -> None:
@@ -173,7 +182,7 @@ class Guard:
         self._holder, self._run, self._dwell_s, self.armed = writer, run, dwell_s, True
         self._beaten = self._moved = self._armed_s = now()
         # the end of a process is seen even if a child of its keeps the socket
-        self._process = process
+        self._process, self._pid = process, pid
         asyncio.get_running_loop().add_reader(process, self.trip, "the engine has died")
         await asyncio.gather(*(self._beat(name) for name in self._kicked() if self._ports[name].in_use))
         if not self.armed:
@@ -209,6 +218,13 @@ class Guard:
     def _bounded(self, dwell_s: Any) -> float:
         return min(self._specification["dwell_max_s"], float(dwell_s))  # in this order for a NaN
 
+    async def _on_life(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
+        if not self.armed or pid != self._pid or self._life is not None:
+            return {"refused": "the lease is not yours"}
+        self._clients.discard(writer)
+        self._life = writer
+        return {"life": True}
+
     async def _on_release(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         if self._holder is not writer:
             return {"refused": "the lease is not yours"}
@@ -218,9 +234,11 @@ class Guard:
     async def _on_leave(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         if self._holder is not None or self.latched or not self._sequence.over:
             return {"refused": "there is something left to look after"}
-        if self._n_clients > 1:
+        if len(self._clients) > 1:
             return {"refused": "another engine is connected"}
         self._log.write("leaves")
+        self._leaves = True
+        Path(self._specification["socket"]).unlink(missing_ok=True)
         asyncio.get_running_loop().call_later(0.05, os._exit, 0)
         return {"leaves": True}
 
@@ -232,8 +250,10 @@ class Guard:
 
     async def _on_ack(self, writer: asyncio.StreamWriter, pid: int, message: dict[str, Any]) -> dict[str, Any]:
         who = str(message["who"]).strip()
-        if not who:
+        if not who or not who.isprintable():
             return {"refused": "a trip is acknowledged by a person: a name is needed"}
+        if not self.latched:
+            return {"refused": "there is no trip to acknowledge"}
         if self._is_making_safe() or self._sequence.held_until:
             return {"refused": "it is still being made safe"}
         if not self._sequence.confirmed and not message.get("even_unconfirmed"):
@@ -258,7 +278,10 @@ class Guard:
                     self.trip(f"the plan made no progress for {moment - self._moved:.2f} s")
                 elif stale := self._stale(moment):
                     self.trip(stale)
-            if self._n_clients or not (self._sequence.over or self._specification["rehearsal"]):
+            if self._alone and self._holder is None and not self.latched and self._sequence.over:
+                self._log.write("leaves, for its keeper has died")
+                os._exit(0)
+            if self._clients or not (self._sequence.over or self._specification["rehearsal"]):
                 self._orphaned = moment
             elif (patience := self._specification["orphan_s"]) and moment - self._orphaned > patience:
                 self._log.write("no engine comes any more")
@@ -270,6 +293,7 @@ class Guard:
         except BlockingIOError:
             pass
         except OSError:
+            self._alone = True
             self.trip("the guard's keeper has died")
 
     async def _watch(self, name: str, check: Watched) -> None:
@@ -281,16 +305,32 @@ class Guard:
 
     async def _look(self, name: str, check: Watched) -> str:
         """Read; what is wrong with it, as far as that matters now."""
-        what = f"{name}.{check['name']}"
+        value = await self._read(name, check)
+        if value is None or holds(value, check) or not self._matters(check):
+            return ""
+        if check["while_on"]:  # that may have been switched off since it was read
+            outputs = [(port, watched) for port in check["while_on"] for watched, _ in self._outputs(port)]
+            await self._read_soon(outputs, BEFORE_TRIP_S)
+            if not self._matters(check):
+                return ""
+        return f"{name}.{check['name']} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
+
+    async def _read(self, name: str, check: Watched) -> float | None:
+        """Read and keep; nothing where that fails: it goes stale."""
         try:
             value = await self._ports[name].ask(check)
         except (OSError, ValueError, TimeoutError):
-            return ""  # it goes stale
+            return None
+        what = f"{name}.{check['name']}"
         self._values[what] = now(), value
         self._log.sample(what, value)
-        if holds(value, check) or not self._matters(check):
-            return ""
-        return f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
+        return value
+
+    async def _read_soon(self, checks: list[tuple[str, Watched]], within_s: float) -> None:
+        """Read several, as far as that is done in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await asyncio.gather(*(self._read(name, check) for name, check in checks))
 
     def _stale(self, moment: float) -> str:
         for name, check in self._checks():
@@ -305,25 +345,33 @@ class Guard:
 
     def _is_on(self, name: str) -> bool:
         """Whether a port is, as far as its watched readings tell, not in its safe state."""
+        values = ((self._values.get(f"{name}.{watched['name']}"), safe) for watched, safe in self._outputs(name))
+        return any(value is not None and not holds(value[1], safe) for value, safe in values)
+
+    def _outputs(self, name: str) -> list[tuple[Watched, Check]]:
+        """The watched readings that tell whether a port is in its safe state, and what they are there."""
         port = self._specification["ports"][name]
         way = next(iter(port["ways"].values()))
-        seen = {check["name"]: check for action in way["actions"] for check in action["seen"]}
-        for watched in port["watch"]:
-            safe, value = seen.get(watched["name"]), self._values.get(f"{name}.{watched['name']}")
-            if safe is not None and value is not None and not holds(value[1], safe):
-                return True
-        return False
+        safe = {check["name"]: check for action in way["actions"] for check in action["seen"]}
+        return [(watched, safe[watched["name"]]) for watched in port["watch"] if watched["name"] in safe]
 
-    def _obstacle(self, name: str) -> str:
+    def _needs(self, name: str) -> list[tuple[str, Watched]]:
+        """The readings that a port depends on."""
+        return [(owner, check) for owner, check in self._checks() if name in check["while_on"]]
+
+    async def look(self, name: str) -> None:
+        """Read what a port depends on, if that is soon done; not from itself, whose line the command has."""
+        await self._read_soon([need for need in self._needs(name) if need[0] != name], FIRST_S)
+
+    def obstacle(self, name: str) -> str:
         """Why a command may not pass to a port now: a reading that it depends on is missing, stale or wrong."""
-        for owner, check in self._checks():
-            if name in check["while_on"]:
-                what = f"{owner}.{check['name']}"
-                moment, value = self._values.get(what, (0.0, 0.0))
-                if now() - moment > check["stale_s"]:
-                    return f"{what} is not fresh"
-                if not holds(value, check):
-                    return f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
+        for owner, check in self._needs(name):
+            what = f"{owner}.{check['name']}"
+            moment, value = self._values.get(what, (0.0, 0.0))
+            if now() - moment > check["stale_s"]:
+                return f"{what} is not fresh"
+            if not holds(value, check):
+                return f"{what} is {value:g}, beyond {check['low']:g}..{check['high']:g}"
         return ""
 
     async def _kick(self, name: str) -> None:
@@ -364,6 +412,9 @@ class Guard:
             self.latched, self._lost_run = why, self._run
             if holder is not None:
                 _say(holder, tripped=why)
+        if self._life is not None:
+            self._life.close()
+            self._life = None
         if self._process >= 0:
             asyncio.get_running_loop().remove_reader(self._process)
             os.close(self._process)

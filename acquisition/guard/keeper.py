@@ -120,9 +120,6 @@ def _guard(specification: Specification, alive: int, restarted: bool) -> NoRetur
     try:
         _take_precedence()
         asyncio.run(Guard(specification, alive).serve(restarted=restarted))
-    except BlockingIOError:
-        print(f"another guard of {specification['rig']} runs", flush=True)
-        code = ANOTHER
     except BaseException:
         traceback.print_exc()
     finally:

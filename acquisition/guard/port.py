@@ -37,6 +37,18 @@ class NotSeen(Exception):
     """A safe action was sent, and what it does is not seen."""
 
 
+class Interlocks(Protocol):
+    """What a port depends on at others."""
+
+    def obstacle(self, name: str) -> str:
+        """Why a command may not pass to a port now; empty where it may."""
+        ...
+
+    async def look(self, name: str) -> None:
+        """Read what a port depends on; for a short time only."""
+        ...
+
+
 class Port(Protocol):
     """What the guard does with a port, whatever its protocol."""
 
@@ -112,10 +124,10 @@ class StreamPort:
         specification: PortSpecification,
         log: Log,
         lost: Callable[[str], None],
-        obstacle: Callable[[str], str],
+        interlocks: Interlocks,
     ) -> None:
         self.name, self.specification, self.address = name, specification, ""
-        self._log, self._lost, self._obstacle = log, lost, obstacle
+        self._log, self._lost, self._interlocks = log, lost, interlocks
         self._words: Words = Rtu(specification) if specification["kind"] == "rtu" else Lines(specification)
         self._half_duplex = specification["kind"] == "rtu"
         self._was_open = False
@@ -128,6 +140,7 @@ class StreamPort:
         self._incoming = bytearray()
         self._came = 0.0
         self._requests: collections.deque[tuple[float, bytes]] = collections.deque()
+        self._looked_for: tuple[float, bytes] | None = None
         self._turn = ""
         self._in_doubt = self._asked_in_vain = self._attempting = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -246,7 +259,7 @@ class StreamPort:
     def _next(self) -> None:
         """Pass the engine's next message on, if it may pass and nobody is waiting for an answer."""
         while not self._turn and self._requests:
-            came, message = self._requests[0]
+            came, message = request = self._requests[0]
             makes_safe = message in self._safe
             if self._in_doubt and not makes_safe:
                 self._turn = "guard"
@@ -261,8 +274,14 @@ class StreamPort:
             why = judgement.refused
             if not why and not judgement.reads and not self._armed:
                 why = "no engine holds the lease"
-            elif not why and not judgement.reads and not makes_safe:
-                why = self._obstacle(self.name)
+            elif not why and not (judgement.reads or judgement.lowers or makes_safe):
+                why = self._interlocks.obstacle(self.name)
+                if why and self._looked_for is not request:
+                    self._looked_for = request
+                    self._requests.appendleft(request)
+                    self._turn = "guard"
+                    self._start(self._look())
+                    return
             if why:
                 self._log.write("refused", port=self.name, message=message.hex(), why=why)
                 self._to_engine(self._words.refusal(message))
@@ -391,6 +410,15 @@ class StreamPort:
             safe = [request for request in self._requests if request[1] in self._safe]
             self._log.write("dropped", port=self.name, n=len(self._requests) - len(safe), why="it does not answer")
             self._requests = collections.deque(safe)
+        finally:
+            if self._epoch == epoch:
+                self._give_back()
+
+    async def _look(self) -> None:
+        """Before a command is refused: what it depends on may have changed since it was read."""
+        epoch = self._epoch
+        try:
+            await self._interlocks.look(self.name)
         finally:
             if self._epoch == epoch:
                 self._give_back()

@@ -30,6 +30,8 @@ class Judgement:
     refused: str = ""
     name: str = ""
     values: list[tuple[Command, float]] = field(default_factory=list)
+    lowers: bool = False
+    """It lets a set-point fall, or stand, whose rise is limited: it switches nothing on."""
 
 
 class Words(Protocol):
@@ -80,7 +82,7 @@ class Limits:
         before, spare_s = self._present(command)
         if (rate := command.get("rate_per_s")) and value - before > rate * spare_s:
             return Judgement(refused=f"{name} = {value:g} after {before:g} is a step faster than {rate:g} per s")
-        return Judgement(name=name, values=[(command, value)])
+        return Judgement(name=name, values=[(command, value)], lowers=bool(rate) and value <= before)
 
     def passed(self, judgement: Judgement) -> None:
         """What was judged has been sent."""
@@ -148,6 +150,7 @@ class Lines:
             refused="; ".join(judgement.refused for judgement in writes if judgement.refused),
             name="; ".join(judgement.name for judgement in writes),
             values=[value for judgement in writes for value in judgement.values],
+            lowers=all(judgement.lowers for judgement in writes),
         )
 
     def _judge(self, part: bytes) -> Judgement:

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from ..estimate import Estimate
 
+CLOSE = "close"
+"""An analysis that is recorded after this, which is no stream, is read once, before the run closes."""
+
 
 class LiveAnalysis:
     """A callback and a readable device at once: it reduces events, and reading it records what it found.
@@ -135,6 +138,44 @@ class LiveAnalysis:
         if self.estimate is None:
             return ""
         return f"{self.estimate.model}; {self.estimate.scale}" if self.estimate.scale else self.estimate.model
+
+
+class RunResults(LiveAnalysis):
+    """The results of a whole run, recorded once before it closes, with the window that they belong to.
+
+    A subclass says its quantities, and `conclude` sets the estimate and the moments (s since the epoch) of the window.
+    """
+
+    name = "results"
+    listens = frozenset()
+    recorded_after = frozenset({CLOSE})
+    WINDOW: Sequence[str] = ("window_start", "window_stop")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window: Sequence[float] = ()
+
+    def conclude(self) -> None:
+        """All streams are recorded: set estimate and window, where there was anything to conclude from."""
+        raise NotImplementedError
+
+    def due(self) -> bool:
+        """Once, at the end, if they belong to a window that has a length."""
+        self.conclude()
+        return self.estimate is not None and len(self.window) > 1 and self.window[0] < self.window[1]
+
+    def read(self) -> dict[str, Any]:
+        """The results and the window (s since the epoch), as of its end."""
+        self._timestamp = self.window[1]
+        readings = super().read()
+        for key, value in zip(self.WINDOW, self.window, strict=True):
+            readings[key] = {"value": value, "timestamp": self._timestamp}
+        return readings
+
+    def describe(self) -> dict[str, Any]:
+        """The data keys."""
+        window = {"source": f"analysis:{self.name}", "dtype": "number", "shape": [], "units": "s"}
+        return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
 
 
 class Series:

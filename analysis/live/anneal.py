@@ -5,19 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.constants import zero_Celsius
 
 from ..estimate import Estimate
 from ..thermal_history import ThermalHistory
-from ..thermocouples import sample_temperature
-from .analysis import LiveAnalysis, independent
+from ..thermocouples import EMF_NOISE_V, sample_temperature
+from .analysis import CLOSE, LiveAnalysis, RunResults, independent
 
 FIGURES = (
     {"title": "temperature of the sample", "stream": "hold", "x": "time", "y": "temperature"},
     {"title": "time at temperature", "stream": "hold", "x": "time", "y": "hold_time"},
 )
-
-ZERO_CELSIUS_K = 273.15
-EMF_NOISE_V = 2e-7
 
 
 class Hold(LiveAnalysis):
@@ -92,37 +90,19 @@ class Hold(LiveAnalysis):
         return f"{self.history.estimate().model}{runs}; {model}"
 
 
-class Results(LiveAnalysis):
+class Results(RunResults):
     """The whole hold, with the window that it lies in."""
 
-    name = "results"
-    listens = frozenset()
-    recorded_after = frozenset({"close"})
     quantities = Hold.quantities
-    WINDOW = ("window_start", "window_stop")
 
     def __init__(self, hold: Hold) -> None:
         super().__init__()
         self.hold = hold
 
-    def due(self) -> bool:
-        """Once, at the end, if the sample was at temperature."""
+    def conclude(self) -> None:
+        """Where the sample was at temperature."""
         self.estimate, self.seq_num = self.hold.mean(), self.hold.seq_num
-        return self.estimate is not None
-
-    def read(self) -> dict[str, Any]:
-        """The results and the window (s since the epoch)."""
-        window = (self.hold.history.first_s, self.hold.history.last_s)
-        self._timestamp = window[1]
-        readings = super().read()
-        for key, value in zip(self.WINDOW, window, strict=True):
-            readings[key] = {"value": value, "timestamp": self._timestamp}
-        return readings
-
-    def describe(self) -> dict[str, Any]:
-        """The data keys."""
-        window = {"source": f"analysis:{self.name}", "dtype": "number", "shape": [], "units": "s"}
-        return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
+        self.window = (self.hold.history.first_s, self.hold.history.last_s)
 
 
 class History(LiveAnalysis):
@@ -130,7 +110,7 @@ class History(LiveAnalysis):
 
     name = "history"
     listens = frozenset()
-    recorded_after = frozenset({"close"})
+    recorded_after = frozenset({CLOSE})
     quantities: Mapping[str, str] = {}
     UNITS: Mapping[str, str] = {
         "history_time": "s",
@@ -164,7 +144,7 @@ class History(LiveAnalysis):
 def analyses(names: Mapping[str, str], parameters: Any) -> Sequence[LiveAnalysis]:
     """The live analyses in the order in which they take documents; `names` are the devices of the roles."""
     history = ThermalHistory(
-        target_c=parameters.temperature_k - ZERO_CELSIUS_K,
+        target_c=parameters.temperature_k - zero_Celsius,
         tolerance_k=parameters.tolerance_k,
         longest_gap_s=parameters.longest_gap_s,
     )

@@ -13,8 +13,8 @@ from ..marker_profiles import Template
 from ..markers import Markers, measure_markers
 from ..radiography import FOIL_BENDING, sample_offset, strain, strain_rate
 from ..steady_state import steady_window, window_average
-from ..thermocouples import sample_temperature
-from .analysis import LiveAnalysis, Series, independent
+from ..thermocouples import EMF_NOISE_V, sample_temperature
+from .analysis import LiveAnalysis, RunResults, Series, independent
 from .patterns import PATTERNS, DetectorCalibration, Patterns, Pressure, Stress, Texture
 
 FIGURES = (
@@ -24,8 +24,6 @@ FIGURES = (
     {"title": "temperature", "stream": PATTERNS, "x": "time", "y": "temperature"},
 )
 
-CLOSE = "close"
-EMF_NOISE_V = 2e-7
 LEAST_RADIOGRAPHS = 4
 
 
@@ -217,12 +215,9 @@ class Steadiness(LiveAnalysis):
         return stresses, np.interp(stresses.time_s, shortening.time_s, shortening.value)
 
 
-class Results(LiveAnalysis):
+class Results(RunResults):
     """The scalar results of the run: averages over the steady window, or over the last span of strain where none is."""
 
-    name = "results"
-    listens = frozenset()
-    recorded_after = frozenset({CLOSE})
     quantities: Mapping[str, str] = {
         "pressure": "GPa",
         "temperature": "K",
@@ -236,15 +231,13 @@ class Results(LiveAnalysis):
     def __init__(self, analyses: Mapping[str, LiveAnalysis], steadiness: Steadiness) -> None:
         super().__init__()
         self.analyses, self.steadiness = analyses, steadiness
-        self.window: tuple[float, float, float] | None = None
 
-    def due(self) -> bool:
-        """Average once, at the end."""
+    def conclude(self) -> None:
+        """Average."""
         span = self.steadiness.window() or self.steadiness.last_span()
         if span is None:
-            return False
+            return
         self.window = (*span, self.steadiness.strain.zero_s)
-        self._timestamp = span[1]
         steady = self.steadiness.window() is not None
         final = self.analyses["strain"].value("strain")
         model = (
@@ -254,25 +247,11 @@ class Results(LiveAnalysis):
         means = [self._mean(name, span) for name in self.quantities]
         values, errors, systematic = zip(*means, strict=True)
         self.estimate = independent(tuple(self.quantities), values, errors, systematic, self.units, model)
-        return True
 
     @property
     def units(self) -> tuple[str, ...]:
         """Units in the order of the quantities."""
         return tuple(self.quantities.values())
-
-    def read(self) -> dict[str, Any]:
-        """The results and the window (s since the epoch) that they are averages over."""
-        assert self.window is not None
-        readings = super().read()
-        for key, value in zip(self.WINDOW, self.window, strict=True):
-            readings[key] = {"value": value, "timestamp": self._timestamp}
-        return readings
-
-    def describe(self) -> dict[str, Any]:
-        """The data keys."""
-        window = {"source": f"analysis:{self.name}", "dtype": "number", "shape": [], "units": "s"}
-        return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
 
     def _mean(self, quantity: str, span: tuple[float, float]) -> tuple[float, float, float]:
         """Mean of a quantity over the window, its statistical and systematic error."""

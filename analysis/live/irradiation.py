@@ -5,7 +5,7 @@ from typing import Any
 
 from ..estimate import Estimate
 from ..irradiation import LEAST_READINGS, dose
-from .analysis import LiveAnalysis
+from .analysis import LiveAnalysis, RunResults
 
 FIGURES = (
     {"title": "energy", "stream": "dose", "x": "time", "y": "energy"},
@@ -45,37 +45,19 @@ class Dose(LiveAnalysis):
         return dose(self.time_s, self._power_w) if len(self.time_s) >= LEAST_READINGS else None
 
 
-class Results(LiveAnalysis):
+class Results(RunResults):
     """The dose of the whole hold, with the window that it belongs to."""
 
-    name = "results"
-    listens = frozenset()
-    recorded_after = frozenset({"close"})
     quantities = QUANTITIES
-    WINDOW = ("window_start", "window_stop")
 
     def __init__(self, dose_: Dose) -> None:
         super().__init__()
         self.dose = dose_
 
-    def due(self) -> bool:
-        """Once, at the end, if anything was measured."""
+    def conclude(self) -> None:
+        """What was measured up to the end."""
         self.estimate, self.seq_num = self.dose.estimate, self.dose.seq_num
-        return self.estimate is not None
-
-    def read(self) -> dict[str, Any]:
-        """The results and the window (s since the epoch)."""
-        window = (self.dose.time_s[0], self.dose.time_s[-1])
-        self._timestamp = window[1]
-        readings = super().read()
-        for key, value in zip(self.WINDOW, window, strict=True):
-            readings[key] = {"value": value, "timestamp": self._timestamp}
-        return readings
-
-    def describe(self) -> dict[str, Any]:
-        """The data keys."""
-        window = {"source": f"analysis:{self.name}", "dtype": "number", "shape": [], "units": "s"}
-        return {**super().describe(), **dict.fromkeys(self.WINDOW, window)}
+        self.window = (*self.dose.time_s[:1], *self.dose.time_s[-1:])
 
 
 def analyses(names: Mapping[str, str], parameters: Any) -> Sequence[LiveAnalysis]:

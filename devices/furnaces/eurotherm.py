@@ -54,11 +54,11 @@ class EurothermLink(ModbusLink):
             (word,) = self._read(IDENTITY.address, 1)
         except Refused as error:
             self.dirty = True
-            raise WrongInstrument(f"{self.name}: {self.address} has no identity register ({error})") from error
+            raise WrongInstrument(f"{self.name}: {self.known_as} has no identity register ({error})") from error
         if self.identity is not None and not re.fullmatch(self.identity, f"{word:04X}"):
             self.dirty = True
             raise WrongInstrument(
-                f"{self.name}: identity {word:04X} answers at {self.address}, expected {self.identity}"
+                f"{self.name}: identity {word:04X} answers at {self.known_as}, expected {self.identity}"
             )
 
 

@@ -33,11 +33,11 @@ class RelayLink(ModbusLink):
             (version,) = self.fetch([VERSION])
         except Refused as error:
             self.dirty = True
-            raise WrongInstrument(f"{self.name}: {self.address} does not tell its version ({error})") from error
+            raise WrongInstrument(f"{self.name}: {self.known_as} does not tell its version ({error})") from error
         if self.identity is not None and not re.fullmatch(self.identity, f"{version:.2f}"):
             self.dirty = True
             raise WrongInstrument(
-                f"{self.name}: version {version:.2f} answers at {self.address}, expected {self.identity}"
+                f"{self.name}: version {version:.2f} answers at {self.known_as}, expected {self.identity}"
             )
 
 

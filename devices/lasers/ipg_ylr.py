@@ -91,7 +91,7 @@ class YLRLink(MessageLink):
         reply = self._exchange("RFV")
         if self.identity is not None and not re.fullmatch(self.identity, reply):
             raise WrongInstrument(
-                f"{self.name}: {reply[:80]!r} answers at {self.address}, expected a reply matching {self.identity!r}"
+                f"{self.name}: {reply[:80]!r} answers at {self.known_as}, expected a reply matching {self.identity!r}"
             )
 
     def fetch(self, queries: Sequence[str]) -> list[str]:

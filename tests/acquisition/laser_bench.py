@@ -12,28 +12,7 @@ from megabar.acquisition.rig import load_rig
 from megabar.acquisition.simulation import Simulation
 
 QUICK = {"settle_s": "0", "duration_s": "5", "current_percent": "2"}
-BENCH = """
-title = "A laser bench that is reached by its addresses"
-
-[world]
-model = "megabar.simulators.worlds.laser_bench.world:LaserBench"
-
-[instruments.laser]
-device = "megabar.devices.lasers.ipg_ylr:IPGYLR"
-address = "{laser}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.ipg_ylr:SimulatedIPGYLR"
-simulated_parameters = {{ start_s = 0.3 }}
-
-[instruments.relay]
-device = "megabar.devices.lasers.gate_relay:GateRelay"
-address = "{relay}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.gate_relay:SimulatedGateRelay"
-
-[roles]
-gate = "relay"
-"""
+BENCH = (Path(__file__).parents[1] / "laser_bench.template").read_text(encoding="utf-8")
 
 
 class Bench:

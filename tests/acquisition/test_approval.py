@@ -151,7 +151,7 @@ def test_an_approval_that_is_torn_counts_as_none_that_can_be_believed(file: Path
     assert "cannot be believed" in refused(file)
 
 
-@pytest.mark.parametrize("who", ["  ", "two\nlines", "x" * 101])
+@pytest.mark.parametrize("who", ["", "  ", "two\nlines", "x" * 101])
 def test_an_approval_has_the_name_of_a_person(file: Path, who: str) -> None:
     with pytest.raises(InputError, match="--approve"):
         approve(load_rig(str(file)), who)

@@ -60,7 +60,7 @@ def beating(lease: Lease) -> Iterator[None]:
     loop, count = asyncio.new_event_loop(), itertools.count()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    lease.beat_with(loop, lambda: next(count), 60.0, lambda reason: None)
+    lease.beat_with(loop, lambda: next(count), lambda: 60.0, lost=lambda reason: None, ending=lambda: False)
     yield
     lease.stop_beating(loop)
     loop.call_soon_threadsafe(loop.stop)
@@ -108,6 +108,7 @@ def test_an_instrument_that_is_not_there_keeps_no_other_from_being_checked(bench
     bench.write(laser="TCPIP::127.0.0.1::9::SOCKET")
     found = bench.found()
     assert found["link laser"].verdict == found["lease laser"].verdict == "FAILED"
+    assert "guard" not in found, "it could not be armed"
     assert "cannot be reached" in found["lease laser"].text
     assert found["link relay"].verdict == found["lease relay"].verdict == "ok"
 
@@ -145,6 +146,11 @@ def test_a_dry_run_can_be_left_out(bench: Bench) -> None:
 def test_a_disk_with_too_little_room_fails_the_check(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megabar.acquisition.disk.free_bytes", lambda folder: 1000)
     assert bench.found()["disk"].verdict == "FAILED"
+
+
+def test_a_place_where_nothing_can_be_kept_fails_the_check(bench: Bench) -> None:
+    found = {finding.check: finding for finding in preflights.preflight(load_rig(str(bench.file)), out=bench.file)}
+    assert found["disk"].verdict == "FAILED" and "is no folder" in found["disk"].text
 
 
 def test_a_clock_that_jumps_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+import pytest
 from bluesky import RunEngine
 from ophyd import Signal
 
-from megabar.acquisition.recording import CLOSING, recorded
+from megabar.acquisition.recording import recorded
 from megabar.analysis.estimate import Estimate
-from megabar.analysis.live.analysis import LiveAnalysis, independent
+from megabar.analysis.live.analysis import CLOSE, LiveAnalysis, RunResults, independent
 from megabar.plans.results import wait_for_result
 
 
@@ -32,7 +33,7 @@ class Doubled(LiveAnalysis):
 
 class Last(Doubled):
     name = "last"
-    recorded_after = frozenset({CLOSING})
+    recorded_after = frozenset({CLOSE})
     quantities: Mapping[str, str] = {"double": "V"}
 
 
@@ -100,3 +101,27 @@ def test_plan_that_steers_gets_the_result_of_its_own_event_or_a_no() -> None:
 def test_reading_before_any_result_says_nan() -> None:
     assert math.isnan(Doubled().read()["double"]["value"])
     assert math.isnan(Doubled().value("double"))
+
+
+class Whole(RunResults):
+    """What was doubled last, over the window of all values."""
+
+    quantities: Mapping[str, str] = {"double": "V"}
+
+    def __init__(self, doubled: Doubled) -> None:
+        super().__init__()
+        self.doubled = doubled
+
+    def conclude(self) -> None:
+        self.estimate = self.doubled.estimate
+        times = self.doubled.series("double").time_s
+        self.window = (*times[:1], *times[-1:])
+
+
+@pytest.mark.parametrize(("values", "n_results"), [([], 0), ([0.0], 0), ([1.0], 0), ([1.0, 2.0], 1)])
+def test_results_belong_to_a_window_that_has_a_length(values: list[float], n_results: int) -> None:
+    doubled = Doubled()
+    results = events(run(values, doubled, Whole(doubled)), "results")
+    assert len(results) == n_results
+    for event in results:
+        assert event["data"]["window_start"] < event["data"]["window_stop"]

@@ -197,9 +197,28 @@ def test_runs_leave_neither_threads_nor_descriptors_behind(tmp_path: Path) -> No
 def test_of_two_who_go_on_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "a", fails_at=2)
     first, second = (find_interrupted(str(tmp_path / "a"), tmp_path) for _ in range(2))
-    with first.claimed():
-        with pytest.raises(InputError, match="somebody goes on with it just now"), second.claimed():
+    with first.claimed(tmp_path / "b"):
+        with pytest.raises(InputError, match="somebody goes on with it just now"), second.claimed(tmp_path / "c"):
             pass
         run(tmp_path / "b", 0, first)
-    with pytest.raises(InputError, match="has gone on with it"), second.claimed():
+    with pytest.raises(InputError, match="has gone on with it"), second.claimed(tmp_path / "c"):
         pass
+
+
+def test_who_has_gone_on_with_a_run_is_known_wherever_it_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    lost, elsewhere = tmp_path / "data" / "a", tmp_path / "b"
+    run(lost, fails_at=2)
+    with pytest.raises(RuntimeError), find_interrupted(str(lost), tmp_path).claimed(elsewhere):
+        raise RuntimeError("nothing has begun")
+    resumed = find_interrupted(str(lost), tmp_path)
+    with resumed.claimed(elsewhere):
+        run(elsewhere, 0, resumed)
+    with pytest.raises(InputError, match=f"{elsewhere} has gone on with it"):
+        find_interrupted(str(lost), tmp_path)
+    elsewhere.rename(tmp_path / "c")
+    with pytest.raises(InputError, match=r"and is there no more; .* without .*went_on.json"):
+        find_interrupted(str(lost), tmp_path)
+    (lost / "went_on.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        find_interrupted(str(lost), tmp_path)

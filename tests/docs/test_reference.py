@@ -13,7 +13,6 @@ import typer
 
 from megabar.acquisition import experiments
 from megabar.acquisition.commands.main import app
-from megabar.analysis import deformation_settings, image_settings
 from megabar.simulators.worlds.d111.parameters import Parameters as World
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +101,7 @@ def known_settings(command: str, rest: str) -> set[str]:
     """What --set accepts for a command line."""
     world = {f"world.{field.name}" for field in dataclasses.fields(World)}
     if command == "analyse":
-        return {*deformation_settings.ACCEPTED, *image_settings.ACCEPTED}
+        return {setting for accepted in load("tables").ACCEPTED.values() for setting in accepted}
     fields: set[str] = set()
     for name in experiments.names():
         if name in rest.split():

@@ -41,6 +41,9 @@ OTHERS = (
     "first_run/analyse.sh",
     "first_run/analyse_image.sh",
     "first_run/stress_history.py",
+    "diamond_cell/temperature.sh",
+    "diamond_cell/pressure.sh",
+    "diamond_cell/thermoreflectance.sh",
     "rig_files/check.sh",
     "other_clients/serve.sh",
     "add_an_experiment/run.sh",
@@ -113,6 +116,23 @@ def test_measured_files_become_a_stress_history(tmp_path: Path, data: Path) -> N
     stresses = [float(line.split()[1]) for line in done.stdout.splitlines()]
     assert len(stresses) == 13
     assert 0.0 < stresses[-1] < stresses[0]
+
+
+@pytest.mark.parametrize(
+    ("what", "result", "low", "high"),
+    [
+        ("temperature", "temperature", 1046.5, 1047.5),
+        ("pressure", "wavelength", 694.315, 694.325),
+        ("thermoreflectance", "thermal_conductivity_SiO2", 0.936, 1.144),
+    ],
+)
+def test_measured_files_of_a_diamond_cell_give_what_is_known(
+    tmp_path: Path, data: Path, what: str, result: str, low: float, high: float
+) -> None:
+    done = execute(f"diamond_cell/{what}.sh", tmp_path, MEGABAR_DATA=str(data))
+    assert done.returncode == 0, done.stderr
+    (value,) = re.findall(rf" {result} +\S +(\S+)", done.stdout)
+    assert low <= float(value) <= high
 
 
 def test_a_measured_image_gives_the_lattice_parameter_of_its_standard(tmp_path: Path, data: Path) -> None:

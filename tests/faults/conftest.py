@@ -29,28 +29,7 @@ EMOFF = b"EMOFF\r"
 OPEN = bytes.fromhex("010500000000")
 PATIENCE_S = 30.0
 
-RIG = """
-title = "A laser bench to break"
-
-[world]
-model = "megabar.simulators.worlds.laser_bench.world:LaserBench"
-
-[instruments.laser]
-device = "megabar.devices.lasers.ipg_ylr:IPGYLR"
-address = "{laser}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.ipg_ylr:SimulatedIPGYLR"
-simulated_parameters = {{ start_s = 0.3 }}
-
-[instruments.relay]
-device = "megabar.devices.lasers.gate_relay:GateRelay"
-address = "{relay}"
-hazardous = {hazardous}
-simulated = "megabar.simulators.instruments.lasers.gate_relay:SimulatedGateRelay"
-
-[roles]
-gate = "relay"
-"""
+RIG = (Path(__file__).parents[1] / "laser_bench.template").read_text(encoding="utf-8")
 
 
 class Message(NamedTuple):
@@ -108,8 +87,9 @@ class Bench:
         return folder
 
     def guard_pids(self) -> list[int]:
-        """Keeper and guard, in this order."""
-        return sorted(pids_of(str(self.folder / "home" / "guards")))
+        """Keeper and guard, in this order; of a keeper that has died, the guard alone."""
+        found = list(pids_of(str(self.folder / "home" / "guards")))
+        return sorted(found, key=lambda pid: any(pid in children_of(other) for other in found))
 
     def make_dark(self) -> None:
         """Where no guard is left: by hand."""
@@ -297,8 +277,12 @@ MEGABAR = (sys.executable, "-P", "-m", "megabar.acquisition.commands.main")
 
 def children_of(parent: int) -> list[int]:
     """The processes that a process has started."""
-    stats = {path.parent.name: path.read_text() for path in Path("/proc").glob("[0-9]*/stat")}
-    return [int(pid) for pid, stat in stats.items() if int(stat.rpartition(")")[2].split()[1]) == parent]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 def pids_of(text: str) -> list[int]:

@@ -115,3 +115,4 @@ def test_a_rig_that_has_changed_is_refused_unless_it_is_named(tmp_path: Path) ->
     assert refused.code == 2 and "has changed since" in refused.messages
     on = resume(tmp_path, done.told["run"], "--simulate", "--seed", "2", "--rig", str(rig))
     assert on.told["exit_status"] == "success"
+    assert "is another rig file than that of the run" in on.messages

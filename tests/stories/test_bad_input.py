@@ -8,6 +8,8 @@ import pytest
 
 from megabar.acquisition.rig import shipped
 
+from .conftest import INTERLOCK, guarded_bench
+
 
 def one_line(command) -> str:
     assert command.code == 2, (command.code, command.output, command.messages)
@@ -185,6 +187,11 @@ def test_rig_without_addresses_points_to_the_rehearsal(megabar) -> None:
     assert "--simulate" in one_line(megabar("run", "deformation"))
 
 
+def test_an_analysis_that_there_is_not_names_those_there_are(megabar) -> None:
+    said = one_line(megabar("analyse", "irradiation", "x.spe"))
+    assert "'irradiation' has no analysis of files; accepted are" in said and "laser_heating" in said
+
+
 def test_cut_file_of_spectra_is_named(megabar, tmp_path: Path, data: Path) -> None:
     whole = (data / "diffraction-ed" / "COSI_022_0019.med").read_bytes()
     cut = tmp_path / "cut.med"
@@ -201,17 +208,34 @@ def test_out_that_cannot_be_written_is_named(megabar, tmp_path: Path) -> None:
     assert "--out" in one_line(megabar("run", "deformation", "--simulate", "--out", str(tmp_path / "file" / "x")))
 
 
-def bench(folder: Path, *more: str) -> str:
-    """The shipped laser bench with both instruments hazardous, and more lines."""
-    text = shipped()["laser_bench"].read_text(encoding="utf-8")
-    for device in ("ipg_ylr:SimulatedIPGYLR", "gate_relay:SimulatedGateRelay"):
-        text = text.replace(f'{device}"\n', f'{device}"\nhazardous = true\n')
-    file = folder / "bench.toml"
-    file.write_text("\n".join([text, *more]), encoding="utf-8")
-    return str(file)
+def test_a_home_that_is_none_is_named(megabar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEGABAR_HOME", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in one_line(megabar("check", "d111", "--simulate", "--approve", "A. Tester"))
+    rig = Path(guarded_bench(tmp_path))
+    rig.write_text(rig.read_text().replace("hazardous", 'address = "TCPIP::127.0.0.1::9::SOCKET"\nhazardous'))
+    assert str(tmp_path / "file") in one_line(megabar("check", str(rig)))
+    assert str(tmp_path / "file") in one_line(megabar("guard", "status", "d111"))
 
 
-INTERLOCK = '[[interlocks]]\nreading = "{}"\nbetween = {}\ninstruments = ["{}"]\n'
+@pytest.mark.parametrize("name", ["n" * 300, ""])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run deformation --simulate --out",
+        "run --simulate --resume",
+        "check d111 --simulate --out",
+        "simulate d111 --trace",
+        "recover",
+        "report",
+        "report . --out",
+        "export",
+        "export . --out",
+        "runs --out",
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused(megabar, command: str, name: str) -> None:
+    assert "accepted is the" in one_line(megabar(*command.split(), name))
 
 
 @pytest.mark.parametrize(
@@ -222,18 +246,22 @@ INTERLOCK = '[[interlocks]]\nreading = "{}"\nbetween = {}\ninstruments = ["{}"]\
         (INTERLOCK.format("relay", "[0, 1]", "laser"), "accepted are relay.closed"),
         (INTERLOCK.format("relay.closed", "[0, 1]", "nosuch"), "there is no instrument 'nosuch'"),
         (INTERLOCK.format("relay.closed", "[2, 1]", "laser"), "accepted is the lowest first"),
+        (INTERLOCK.format("relay.closed", "[1, 1]", "laser") + "every_s = 5", "2 is over before the next reading"),
+        (INTERLOCK.format("relay.closed", "[1, 1]", "laser") + "stale_s = 0.1", "0.1 is over before the next reading"),
+        (INTERLOCK.format("relay.closed", "[1, 1]", "laser") + "stale_s = 1e308", "less than or equal to 60"),
+        (INTERLOCK.format("relay.closed", '["1", "1"]', "laser"), "a number is accepted"),
     ],
 )
 def test_what_a_guard_would_refuse_is_refused_before_it_is_approved(
     megabar, tmp_path: Path, more: str, words: str
 ) -> None:
-    rig = bench(tmp_path, more)
+    rig = guarded_bench(tmp_path, more)
     assert words in one_line(megabar("check", rig, "--simulate", "--approve", "A. Tester"))
     assert words in one_line(megabar("run", "irradiation", "--simulate", "--rig", rig))
 
 
 def test_a_way_to_safety_that_there_is_not_is_refused(megabar, tmp_path: Path) -> None:
-    file = Path(bench(tmp_path))
+    file = Path(guarded_bench(tmp_path))
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("hazardous = true", 'hazardous = true\non_loss = "explode"', 1), encoding="utf-8")
     assert "on_loss = 'explode': accepted are off" in one_line(megabar("check", str(file), "--simulate"))

@@ -14,6 +14,8 @@ import pytest
 from megabar.acquisition.rig import shipped
 from megabar.acquisition.run import read_run
 
+from .conftest import INTERLOCK, guarded_bench, rehearse
+
 pytestmark = pytest.mark.alone
 
 FACTOR = 120
@@ -95,3 +97,14 @@ def newest_with(text: str) -> int:
         if entry.name.isdigit() and text in (entry / "cmdline").read_text(errors="replace")
     ]
     return max(found)
+
+
+def test_a_laser_runs_under_an_interlock_of_its_gate(tmp_path: Path) -> None:
+    """The current may be set to zero with the gate open; at the end the gate opens when the emission is off."""
+    rig = guarded_bench(tmp_path, INTERLOCK.format("relay.closed", "[1, 1]", "laser"))
+    settings = ("--rig", rig, "--seed", "3", "--factor", "5", "--set", "duration_s=5", "--set", "settle_s=0")
+    settings += ("--set", "poll_s=5")  # pulses of the gate that outlast a slow disk
+    told = rehearse(tmp_path, *settings, experiment="irradiation").told
+    assert told["exit_status"] == "success", told
+    (note,) = [note.content for note in read_run(Path(told["journal"])).notes if note.kind == "guard"]
+    assert note["tripped"] == ""

@@ -2,9 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ import pytest
 from megabar.acquisition.rig import shipped
 from megabar.acquisition.run import Run, read_run
 
-from .conftest import Command, pulls, rehearse
+from .conftest import Command, irradiating, pulls, rehearse
 
 LONG = ("--set", "duration_s=36000")
 
@@ -146,13 +143,7 @@ def test_bad_input_is_one_line_before_anything_is_sent(tmp_path: Path, settings:
 
 
 def test_a_signal_in_the_middle_of_the_hold_leaves_it_dark(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "megabar.acquisition.commands.main", "run", "irradiation", "--simulate"]
-    command += ["--seed", "2", "--json", "--out", str(tmp_path), *LONG]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120.0
-        while not any(b'"dose_seq_num":9' in path.read_bytes() for path in tmp_path.glob("*/run.journal")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with irradiating(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
         output, messages = process.communicate(timeout=120)
     told: dict[str, Any] = json.loads(output)

@@ -4,8 +4,6 @@ import collections
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from bluesky.utils import Msg
 
 from megabar.acquisition.experiments import find
+from megabar.acquisition.forwarding import forwarded
 from megabar.acquisition.rig import load_rig
 from megabar.acquisition.run import Run, journal_of, lines, read_run
 from megabar.acquisition.session import Outcome, Session
@@ -28,6 +27,8 @@ from megabar.devices.lasers.gate_relay import GateRelay
 from megabar.devices.lasers.ipg_ylr import IPGYLR
 from megabar.devices.link import Steps
 from megabar.plans import beamline
+
+from .conftest import irradiating
 
 PAUSE_S = 600.0
 SETTLED_S = 30.0
@@ -64,25 +65,14 @@ class Pauser:
         return self._session.run(self.experiment, chosen, folder, seed=4, tell=lambda line, paused: None)
 
     def _plan(self, *arguments: Any, **named: Any) -> Any:
-        plan = self._inner.plan(*arguments, **named)
-        return self._paused(plan)
+        return forwarded(self._inner.plan(*arguments, **named), self._seen)
 
-    def _paused(self, plan: Any) -> Any:
-        answer, failure = None, None
-        while True:
-            try:
-                message = plan.send(answer) if failure is None else plan.throw(failure)
-            except StopIteration as end:
-                return end.value
-            answer = failure = None
-            self.messages.append((self._session.clock.monotonic(), message))
-            if self._places and self._places[0](message, len(self.messages)):
-                self._places.popleft()
-                self.pause()
-            try:
-                answer = yield message
-            except Exception as error:
-                failure = error
+    def _seen(self, message: Msg) -> Any:
+        self.messages.append((self._session.clock.monotonic(), message))
+        if self._places and self._places[0](message, len(self.messages)):
+            self._places.popleft()
+            self.pause()
+        return (yield message)
 
     def pause(self) -> None:
         clock, pauses, look = self._session.clock, self._session.pauses, {}
@@ -397,13 +387,7 @@ def test_what_cannot_go_on_ends_the_run(d111: Session, tmp_path: Path, monkeypat
 @pytest.mark.alone
 def test_simulated_time_stands_still_for_one_who_thinks(tmp_path: Path) -> None:
     """Ctrl-Z in a rehearsal: hours would pass in a moment, and the pause would be too long."""
-    command = [sys.executable, "-P", "-m", "megabar.acquisition.commands.main", "run", "irradiation", "--simulate"]
-    command += ["--seed", "2", "--json", "--out", str(tmp_path), "--set", "duration_s=36000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60.0
-        while not any(b'"dose_seq_num":9' in path.read_bytes() for path in tmp_path.glob("*/run.journal")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    with irradiating(tmp_path) as process:
         process.send_signal(signal.SIGTSTP)
         assert process.stderr is not None and "simulated time stands still" in process.stderr.readline()
         time.sleep(0.5)
@@ -414,6 +398,18 @@ def test_simulated_time_stands_still_for_one_who_thinks(tmp_path: Path) -> None:
     run = read_run(Path(told["journal"]))
     (pause,), (went_on,) = noted(run, "pause"), noted(run, "went on")
     assert went_on.wall - pause.wall > 0.4 and went_on.clock - pause.clock < 2.0
+
+
+@pytest.mark.alone
+def test_who_ends_a_paused_run_has_aborted_it(tmp_path: Path) -> None:
+    """What would fail when it goes on, here for want of light, is not what has ended it."""
+    with irradiating(tmp_path) as process:
+        process.send_signal(signal.SIGTSTP)
+        assert process.stderr is not None and "paused" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    told = json.loads(output)
+    assert (told["exit_status"], told["reason"]) == ("abort", "aborted by SIGTERM")
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -284,11 +285,26 @@ def test_keeper_killed(laser, guard) -> None:
     engine = guard.engine().arm()
     engine.line("laser").send(b"OUTP ON\n")
     laser.wait(lambda: laser.on)
-    assert guard.pid
+    guard_pid = guard.pid
     begun = time.monotonic()
     guard.keeper.kill()
     assert safe_after(laser, begun) < 0.1
     assert engine.settled()["latched"] == "the guard's keeper has died"
+    assert Path(f"/proc/{guard_pid}").exists(), "it stays until a person has looked"
+    engine.ask("ack", who="the test")
+    while Path(f"/proc/{guard_pid}").exists():
+        assert time.monotonic() - begun < 5.0
+        time.sleep(0.01)
+
+
+def test_a_guard_whose_keeper_dies_while_nothing_is_on_leaves(laser, guard) -> None:
+    guard = guard(laser)
+    guard_pid = guard.pid
+    guard.keeper.kill()
+    begun = time.monotonic()
+    while Path(f"/proc/{guard_pid}").exists():
+        assert time.monotonic() - begun < 5.0
+        time.sleep(0.01)
 
 
 def test_guard_told_to_leave_makes_safe_first(laser, guard) -> None:

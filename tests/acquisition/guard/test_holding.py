@@ -1,12 +1,17 @@
 """A port that is held: its grace, what ends it, who may take it over; what is latched, and who acknowledges it."""
 
+import contextlib
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from megabar.acquisition.lease import Lease
 
 OFF = b"OUTP OFF"
 
@@ -152,9 +157,11 @@ def test_a_trip_is_latched_until_a_person_acknowledges_it(laser, guard) -> None:
     guard = guard(laser)
     engine = tripped(guard, laser)
     assert "smoke; a person must acknowledge" in engine.ask("arm", run="run", dwell_s=60.0)["refused"]
-    assert "a name is needed" in engine.ask("ack", who=" ")["refused"]
+    for nobody in (" ", "two\nlines"):
+        assert "a name is needed" in engine.ask("ack", who=nobody)["refused"]
     assert engine.ask("ack", who="A. Tester")["latched"] == ""
     engine.arm()
+    assert "there is no trip" in guard.engine().ask("ack", who="A. Tester")["refused"]
     assert [line["who"] for line in guard.log("acknowledged")] == ["A. Tester"]
 
 
@@ -221,3 +228,69 @@ def test_guard_without_an_engine_leaves_once_all_is_safe(laser, guard) -> None:
     laser.stuck = False
     assert guard.keeper.wait(5) == 0
     assert guard.log()[-1]["what"] == "no engine comes any more"
+
+
+def test_an_engine_that_comes_while_the_guard_leaves_gets_the_next_one(tmp_path) -> None:
+    for _ in range(3):
+        Lease.of(tmp_path, "none", {}, rehearsal=True).leave()
+        lease = Lease.of(tmp_path, "none", {}, rehearsal=True)
+        time.sleep(0.2)  # the first is gone by now
+        assert not lease.ask("status")["armed"]
+        lease.leave()
+
+
+def test_an_engine_of_another_version_of_the_rig_gets_a_guard_of_its_own(tmp_path, laser) -> None:
+    Lease.of(tmp_path, "none", {}, rehearsal=True).close()
+    lease = Lease.of(tmp_path, "none", {"laser": laser.port()}, rehearsal=True)
+    assert list(lease.ask("hello")["addresses"]) == ["laser"]
+    lease.leave()
+
+
+def tables_of(pid: int) -> dict[str, set[str]]:
+    """What each thread has open, sockets and others, by the thread's number."""
+    tables: dict[str, set[str]] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        tables[task.name] = set()
+        for descriptor in (task / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+                tables[task.name].add(str(descriptor.readlink()))
+    return tables
+
+
+UNSHARES = "import ctypes, sys; sys.exit(bool(ctypes.CDLL(None).unshare(0x400)))"
+
+
+def test_a_thread_of_the_engine_holds_a_connection_that_nobody_shares(tmp_path) -> None:
+    if subprocess.run([sys.executable, "-c", UNSHARES], check=False).returncode:
+        pytest.skip("unshare(CLONE_FILES) is forbidden here")
+    lease = Lease.of(tmp_path, "none", {}, rehearsal=True)
+    before = tables_of(os.getpid())
+    lease.arm("run", 60.0)
+    tables = tables_of(os.getpid())
+    (lifeline,) = tables.keys() - before.keys()
+    assert len(tables[lifeline]) == 1
+    assert not any(tables[lifeline] & table for thread, table in tables.items() if thread != lifeline)
+    assert lease.ask("status")["armed"]
+    lease.release()
+    end = time.monotonic() + 5.0
+    while lifeline in tables_of(os.getpid()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    lease.leave()
+
+
+def test_the_guard_trips_where_that_connection_ends_and_nothing_else_does(laser, guard) -> None:
+    guard = guard(laser)
+    engine = guard.engine().arm()
+    engine.line("laser").send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+    lifeline = guard.engine()
+    assert lifeline.ask("life") == {"life": True}
+    assert "not yours" in guard.engine().ask("life")["refused"], "there is one"
+    lifeline.close()
+    laser.wait(lambda: not laser.on)
+    assert engine.settled()["latched"] == "the engine has died"
+
+
+def test_nobody_holds_on_to_a_lease_that_there_is_not(laser, guard) -> None:
+    assert "not yours" in guard(laser).engine().ask("life")["refused"]

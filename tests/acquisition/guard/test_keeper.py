@@ -38,18 +38,18 @@ def test_pauses_begin_after_a_few_deaths_and_grow_to_a_limit() -> None:
 
 
 def crashing(guard: Guard) -> Path:
-    """From now on every guard crashes before it can serve: what it locks is a folder."""
-    lock = Path(f"{guard.path}.lock")
-    lock.unlink()
-    lock.mkdir()
-    return lock
+    """From now on every guard crashes before it can serve: where it would listen is a folder."""
+    where = Path(guard.path)
+    where.unlink()
+    where.mkdir()
+    return where
 
 
 def test_a_guard_that_crashes_at_every_start_is_not_replaced_in_a_hurry(
     guard: Callable[..., Guard], laser: Source
 ) -> None:
     guarded = guard(laser)
-    lock = crashing(guarded)
+    where = crashing(guarded)
     kill(guarded)
     time.sleep(2.0)
     restarts = guarded.log("restarted")
@@ -57,7 +57,7 @@ def test_a_guard_that_crashes_at_every_start_is_not_replaced_in_a_hurry(
     assert [line["after_s"] for line in restarts] == [pause_s(n) for n in range(len(restarts))]
     assert guarded.keeper.poll() is None, "it does not give up"
     laser.on = True
-    lock.rmdir()
+    where.rmdir()
     engine = guarded.reached()
     until(lambda: bool(guarded.log("made safe")))
     assert guarded.log("made safe")[-1]["why"] == "the guard had died" and not laser.on
@@ -92,13 +92,13 @@ def test_a_guard_that_is_told_to_leave_while_none_lives_leaves_when_one_does(
     guard: Callable[..., Guard], laser: Source
 ) -> None:
     guarded = guard(laser)
-    lock = crashing(guarded)
+    where = crashing(guarded)
     kill(guarded)
     until(lambda: len(guarded.log("restarted")) > AT_ONCE + 3)  # a pause of 0.4 s begins
     time.sleep(0.1)
     laser.on = True
     guarded.keeper.send_signal(signal.SIGTERM)
-    lock.rmdir()
+    where.rmdir()
     assert guarded.keeper.wait(10) == 0
     assert not laser.on, "it was made safe first"
 

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 LEASE_S = 0.15
@@ -160,5 +161,7 @@ def test_an_output_that_is_on_has_a_live_lease_in_many_runs(laser, guard) -> Non
 
 
 def test_without_a_lease_that_ends_it_would_be_found_on(laser, guard) -> None:
-    with pytest.raises(FoundOn):
+    with pytest.raises((FoundOn, FlakyFailure)) as found:
         explore(laser, guard, 200, 20, guarded=False)
+    # found once, if not again when hypothesis tries that anew on a busy machine
+    assert isinstance(found.value, FoundOn) or found.group_contains(FoundOn, depth=1)

@@ -46,9 +46,11 @@ def test_eight_threads_and_the_guard_get_their_own_answers(source, guard, readin
 
 
 def test_without_a_lock_answers_are_mixed(laser, direct) -> None:
-    line, wrong = direct(laser), []
+    line, wrong, begin = direct(laser), [], threading.Barrier(4)
+    laser.delay = lambda message: 0.002
 
     def ask(thread):
+        begin.wait()
         for i in range(20):
             question = f"E{thread}{i:03}?"
             line.send(f"{question}\n".encode())

@@ -194,10 +194,12 @@ def door(source):
 def interlocked(laser, door, reading, guard):
     """The laser must be off while the door is open, and the guard sees whether it is."""
 
-    def start(**changes):
+    def start(*, looks_s=0.02, **changes):
         output = reading | {"name": "output", "ask": b"OUTP?\n".hex(), "low": 0, "high": 1}
         watch = [reading | {"while_on": ["laser"]} | changes]
-        return guard(ports={"laser": laser.port(watch=[output]), "door": door.port(watch=watch)})
+        source = laser.port(watch=[output | {"every_s": looks_s, "stale_s": 20.0}])
+        source["commands"][2]["rate_per_s"] = 100.0
+        return guard(ports={"laser": source, "door": door.port(watch=watch)})
 
     return start
 
@@ -224,6 +226,51 @@ def test_interlock_lets_what_makes_safe_pass(laser, door, interlocked) -> None:
     line = interlocked().engine().arm().line("laser")
     line.send(b"OUTP OFF\n")
     laser.wait(lambda: laser.times(OFF))
+
+
+def test_what_a_command_depends_on_is_read_again_before_it_is_refused(laser, door, interlocked) -> None:
+    door.reading = "99"
+    line = interlocked(every_s=5.0, stale_s=20.0).engine().arm().line("laser")
+    door.reading = "20"
+    line.send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+
+
+def test_it_is_not_waited_for_longer_than_a_moment(laser, door, interlocked) -> None:
+    door.reading = "99"
+    guard = interlocked(every_s=5.0, stale_s=20.0)
+    line = guard.engine().arm().line("laser")
+    door.awake.clear()
+    begun = time.monotonic()
+    line.send(b"OUTP ON\n")
+    while not guard.log("refused"):
+        assert time.monotonic() - begun < 1.0
+        time.sleep(0.01)
+    assert "door.reading is 99" in guard.log("refused")[0]["why"]
+    assert "OUTP ON" not in laser.lines
+
+
+def test_a_set_point_whose_rise_is_limited_may_always_fall(laser, door, interlocked) -> None:
+    door.reading = "99"
+    line = interlocked().engine().arm().line("laser")
+    line.send(b"VOLT 0\n")
+    laser.wait(lambda: "VOLT 0" in laser.lines)
+    line.send(b"VOLT 1\n")
+    assert line.ask("OUTP?") == "0"
+    assert "VOLT 1" not in laser.lines
+
+
+def test_what_was_switched_off_since_it_was_read_needs_no_trip(laser, door, interlocked) -> None:
+    engine = interlocked(looks_s=0.5).engine().arm()
+    line = engine.line("laser")
+    line.send(b"OUTP ON\n")
+    laser.wait(lambda: laser.on)
+    begun = time.monotonic()
+    laser.wait(lambda: laser.times(b"OUTP?", after=begun))
+    line.send(b"OUTP OFF\n")
+    laser.wait(lambda: not laser.on)
+    door.reading = "99"
+    assert not engine.told.wait(1.0)
 
 
 def test_interlock_trips_while_it_is_on(laser, door, interlocked) -> None:

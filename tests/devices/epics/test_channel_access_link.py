@@ -15,6 +15,8 @@ from megabar.devices.errors import GarbledReply, LinkError, LinkTimeout, Refused
 from megabar.simulators.wire.channel_access import ChannelAccessServer
 from megabar.simulators.wire.records import INVALID, Record, command
 
+WRITE_NOTIFY = bytes.fromhex("0013")
+
 
 class Instrument:
     """One record of each kind."""
@@ -48,6 +50,8 @@ class Proxy:
         self.server_port = port
         self.segments: list[bytes] = []
         self.mute = False
+        self.status = b""
+        """In the place of the status of every put."""
         self.n_connections = 0
         self.ends: list[socket.socket] = []
         self.thread = threading.Thread(target=self.accept, daemon=True)
@@ -74,6 +78,8 @@ class Proxy:
                     self.segments.append(data)
                 elif self.mute:
                     continue
+                elif self.status and data.startswith(WRITE_NOTIFY):
+                    data = data[:8] + self.status + data[12:]
                 sink.sendall(data)
         except OSError:
             return
@@ -177,6 +183,15 @@ def test_a_refused_put_is_refused_and_the_circuit_lives(line: Line) -> None:
     with pytest.raises(Refused, match="time cannot be written"):
         line.assign("time", 1.0)
     assert len(line.proxy.segments) == 1, "the channel was made, nothing was put"
+    assert line.fetch("long") == [7]
+
+
+@pytest.mark.parametrize(("status", "told"), [("000000a0", "ECA_PUTFAIL"), ("deadbeef", "status 0xdeadbeef")])
+def test_what_became_of_a_put_is_told_also_by_a_status_that_there_is_not(line: Line, status: str, told: str) -> None:
+    line.assign("double", 1.5)
+    line.proxy.status = bytes.fromhex(status)
+    with pytest.raises(Refused, match=f"double = 2.5 is refused .{told}"):
+        line.assign("double", 2.5)
     assert line.fetch("long") == [7]
 
 
