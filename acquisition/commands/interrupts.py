@@ -1,6 +1,8 @@
 """How a command is interrupted: SIGINT, SIGTERM and SIGHUP alike, once."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -14,11 +16,22 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.asked = self.deaf = False
+        self._put_off = False
         self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
 
     def ignore(self, number: signal.Signals) -> None:
         """Hear nothing of another signal either, until `restore`."""
         self._before[number] = signal.signal(number, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Nobody interrupts what is done within; who asked meanwhile is heard at its end."""
+        self._put_off = True
+        try:
+            yield
+        finally:
+            self._put_off = False
+        self.check()
 
     def restore(self) -> None:
         """Let those hear the signals who did before."""
@@ -32,5 +45,5 @@ class Interrupts:
 
     def _hear(self, number: int, frame: object) -> None:
         first, self.asked = not self.asked, True
-        if first and not self.deaf:
+        if first and not self.deaf and not self._put_off:
             raise KeyboardInterrupt

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,21 +78,16 @@ def run(
         elif process is not None:
             later_s = None if chosen.resumed is None else chosen.resumed.ended_s + INTERRUPTION_S
             simulation = Simulation(chosen.rig, seed or 0, world=world, factor=factor, epoch_s=later_s, process=process)
-        folder = _new_folder(out, chosen.experiment.name)
-        _offer_recovery(out)
-        try:
-            with Derivation("export") as export, Derivation("report") as report:
-                later = [export, report]
-                outcome = _execute(chosen, folder, simulation, seed, later, context.obj, quiet=as_json)
-                export.make(folder, folder / f"{outcome.experiment}.nxs")
-                report.make(folder, folder / "report.png")
-                files = {"file": export.made(), "report": report.made()}
-        except BaseException:
-            from ..run import has_begun
-
-            if not has_begun(folder):
-                shutil.rmtree(folder)
-            raise
+        with (
+            _new_folder(out, chosen.experiment.name, context.obj) as folder,
+            Derivation("export") as export,
+            Derivation("report") as report,
+        ):
+            _offer_recovery(out)
+            outcome = _execute(chosen, folder, simulation, seed, [export, report], context.obj, quiet=as_json)
+            export.make(folder, folder / f"{outcome.experiment}.nxs")
+            report.make(folder, folder / "report.png")
+            files = {"file": export.made(), "report": report.made()}
     if as_json:
         print(json.dumps(_described(outcome, files, seed)))
     else:
@@ -215,8 +210,24 @@ class _Ending:
             self._interrupts.deaf = True
 
 
-def _new_folder(out: Path, name: str) -> Path:
-    """A folder for one run: time and experiment, made unique. Raises InputError where nothing can be written."""
+@contextlib.contextmanager
+def _new_folder(out: Path, name: str, interrupts: Interrupts) -> Iterator[Path]:
+    """A folder for one run, taken away again where none has begun in it. Raises InputError."""
+    folder: Path | None = None
+    try:
+        with interrupts.put_off():
+            folder = _make_folder(out, name)
+        yield folder
+    except BaseException:
+        from ..run import has_begun
+
+        if folder is not None and not has_begun(folder):
+            shutil.rmtree(folder)
+        raise
+
+
+def _make_folder(out: Path, name: str) -> Path:
+    """Time and experiment, made unique. Raises InputError where nothing can be written."""
     stem = f"{datetime.now():%Y-%m-%dT%H%M%S}-{name}"
     try:
         out.mkdir(parents=True, exist_ok=True)

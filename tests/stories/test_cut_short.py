@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from megabar.acquisition.commands.interrupts import Interrupts
 from megabar.acquisition.errors import SimulatorEnded
 from megabar.acquisition.experiments import find
 from megabar.acquisition.rig import load_rig
@@ -52,6 +53,17 @@ def test_a_simulator_that_dies_before_it_has_served_anything() -> None:
         with pytest.raises(SimulatorEnded, match=r"simulator has ended|does not answer"):
             with Simulation(load_rig("d111"), 2, process=process) as simulation:
                 assert simulation.addresses
+
+
+def test_whoever_interrupts_what_is_put_off_is_heard_at_its_end() -> None:
+    interrupts, done = Interrupts(), []
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts.put_off():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("a folder")
+    finally:
+        interrupts.restore()
+    assert done
 
 
 @pytest.mark.parametrize("after_s", [0.3, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
