@@ -68,6 +68,7 @@ def specification(folder: Path, port: int) -> dict:
     }
     return {
         "rig": "benchmark",
+        "version": "benchmark",
         "socket": str(folder / "s"),
         "log": str(folder / "log"),
         "latch": str(folder / "latch"),
