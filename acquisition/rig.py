@@ -59,6 +59,7 @@ class InstrumentEntry(_Table):
         None, min_length=1, description="the way to safety that is gone when the engine is lost"
     )
     simulated: str | None = Field(None, description="simulated instrument, package.module:Class")
+    part: str | None = Field(None, description="part of the world that the simulated instrument has to do with")
     simulated_parameters: dict[str, Any] = {}
     faults: list[dict[str, Any]] = Field([], description="faults on the simulated wire")
 

@@ -162,7 +162,12 @@ def describe(rig: Rig, seed: int, world: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise InputError(f"{rig.name}: instruments.{missing[0]} has no key 'simulated', so it cannot be simulated")
     instruments = {
-        name: {"class": entry.simulated, "parameters": _simulated_parameters(entry), "faults": entry.faults}
+        name: {
+            "class": entry.simulated,
+            "part": entry.part,
+            "parameters": _simulated_parameters(entry),
+            "faults": entry.faults,
+        }
         for name, entry in content.instruments.items()
     }
     parameters = {**content.world.parameters, **world}

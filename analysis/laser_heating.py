@@ -10,15 +10,14 @@ import numpy as np
 from .estimate import Floats, Quantity
 from .file_series import answer_of
 from .laser_heating_settings import Settings, read_settings
-from .pyrometer_response import Response, calibrate, check_match
-from .pyrometry import Bools, SpectralFit, Spectrum, fit_planck, planck
+from .pyrometer_response import calibrate, check_match, fit_counts, fitted_radiance
+from .pyrometry import Bools, SpectralFit, Spectrum
 from .readers.spe import SpectrometerFrames, read_spe
 from .two_colour import SlidingTwoColour, sliding_two_colour
 
 BACKGROUND_SHARE = 0.05
 """A pixel of a file whose background is subtracted counts as full from this share below full scale."""
 _PIXELS_TOGETHER = 16
-_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -80,34 +79,16 @@ def reduce_frame(
         zero_error=settings.zero_counts * n_rows / per_radiance,
         response_error=response.relative_error,
     )
-    fit, spectrum = _fit(spectrum, response, n_rows, settings)
-    return HeatedSpectrum(spectrum, fit, _sliding(spectrum, fit))
-
-
-def _fit(spectrum: Spectrum, response: Response, n_rows: int, settings: Settings) -> tuple[SpectralFit, Spectrum]:
-    """The Planck fit; where the noise is known, its weights are those of the fitted counts."""
     terms = replace(settings.terms, lamp_k=settings.lamp.temperature_k)
     scale = f"{settings.calibration.name}, lamp {settings.lamp.name}"
-    fit = fit_planck(spectrum, terms, scale=scale)
-    if settings.noise is None:
-        return fit, spectrum
-    for _ in range(_PASSES):
-        expected = _model(spectrum, fit) * response.counts_per_radiance
-        variance = settings.noise.variance(expected, n_rows) / response.counts_per_radiance**2
-        spectrum = replace(spectrum, variance=variance)
-        fit = fit_planck(spectrum, terms, scale=scale)
-    return fit, spectrum
-
-
-def _model(spectrum: Spectrum, fit: SpectralFit) -> Floats:
-    temperature, emissivity = fit.estimate.values
-    return planck(spectrum.wavelength_m, temperature, emissivity)
+    fit, spectrum = fit_counts(spectrum, response, settings.noise, n_rows, terms, scale=scale)
+    return HeatedSpectrum(spectrum, fit, _sliding(spectrum, fit))
 
 
 def _sliding(spectrum: Spectrum, fit: SpectralFit) -> SlidingTwoColour | None:
     """Half of the range apart; without known noise that of the scatter about the fit."""
     if spectrum.variance is None:
-        scatter = float(np.var((spectrum.radiance - _model(spectrum, fit))[spectrum.used], ddof=2))
+        scatter = float(np.var((spectrum.radiance - fitted_radiance(spectrum, fit))[spectrum.used], ddof=2))
         spectrum = replace(spectrum, variance=np.full(len(spectrum.radiance), scatter))
     separation = 0.5 * float(np.ptp(spectrum.wavelength_m))
     try:

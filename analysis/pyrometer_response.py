@@ -1,16 +1,17 @@
 """The response of a spectrometer from the light of a calibration lamp, and the noise of its pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .estimate import Floats
-from .pyrometry import Spectrum, SystematicTerms, fit_planck, planck
+from .pyrometry import SpectralFit, Spectrum, SystematicTerms, fit_planck, planck
 from .readers.spe import SpectrometerFrames
 
 _LEAST_ROWS = 16
 _SAME_NM = 1e-3
+_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,33 @@ def calibrate(wavelength_m: Floats, lamp_counts: Floats, lamp: Lamp, lamp_varian
         )
     error = None if lamp_variance is None else np.sqrt(lamp_variance) / lamp_counts
     return Response(wavelength_m, lamp_counts / lamp.radiance(wavelength_m), error, lamp)
+
+
+def fit_counts(
+    spectrum: Spectrum, response: Response, noise: Noise | None, n_rows: int, terms: SystematicTerms, *, scale: str
+) -> tuple[SpectralFit, Spectrum]:
+    """The Planck fit of a spectrum that sums `n_rows`; where the noise is known, weights are those of fitted counts.
+
+    Returns the fit, and the spectrum with the variance that it was weighted by.
+
+    Raises:
+        ValueError: as `fit_planck` and `Noise.variance`.
+    """
+    fit = fit_planck(spectrum, terms, scale=scale)
+    if noise is None:
+        return fit, spectrum
+    per_radiance = response.counts_per_radiance
+    for _ in range(_PASSES):
+        variance = noise.variance(fitted_radiance(spectrum, fit) * per_radiance, n_rows) / per_radiance**2
+        spectrum = replace(spectrum, variance=variance)
+        fit = fit_planck(spectrum, terms, scale=scale)
+    return fit, spectrum
+
+
+def fitted_radiance(spectrum: Spectrum, fit: SpectralFit) -> Floats:
+    """Radiance (n,) of the grey body that was fitted."""
+    temperature, emissivity = fit.estimate.values
+    return planck(spectrum.wavelength_m, temperature, emissivity)
 
 
 def check_match(measured: SpectrometerFrames, calibration: SpectrometerFrames) -> None:

@@ -3,7 +3,7 @@
 The first line of standard input is a JSON description:
 
     {"seed": 1, "world": {"class": "package.module:Class", "parameters": {...}},
-     "instruments": {name: {"class": "...", "parameters": {...}, "faults": [...]}},
+     "instruments": {name: {"class": "...", "part": PART OF THE WORLD or null, "parameters": {...}, "faults": [...]}},
      "clock": {"shared": PATH, "control": FILE_DESCRIPTOR, "core": 0} or {"factor": 1.0, "start": 0.0, "trace": PATH}}
 
 The answer is one line, {"addresses": {name: address}} or {"error": "..."}. After that each line asks for the truth,
@@ -33,11 +33,18 @@ SERIES_STEP_S = 10.0
 
 
 class Serialised:
-    """One call of the world at a time: Channel Access is served from a thread of its own."""
+    """One call of the world at a time, whatever part of it: Channel Access is served from a thread of its own."""
 
-    def __init__(self, world: object) -> None:
+    def __init__(self, world: object, lock: "threading.RLock | None" = None) -> None:
         self._world = world
-        self._lock = threading.RLock()
+        self._lock = lock or threading.RLock()
+
+    def part(self, name: str) -> "Serialised":
+        """The part of the world that an instrument has to do with. Raises ValueError for one that it does not have."""
+        parts: Mapping[str, object] = getattr(self._world, "parts", {})
+        if name not in parts:
+            raise ValueError(f"the world has no part {name!r}; accepted are {', '.join(parts) or 'none'}")
+        return Serialised(parts[name], self._lock)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._world, name)
@@ -61,19 +68,18 @@ def load(path: str) -> Any:
         raise ValueError(f"{path!r} names nothing that can be imported ({error})") from error
 
 
-async def serve(description: Mapping[str, Any], world: Any, clock: Clock) -> dict[str, str]:
+async def serve(description: Mapping[str, Any], world: Serialised, clock: Clock) -> dict[str, str]:
     """Start every instrument's server; returns their addresses by name."""
     seed = int(description["seed"])
     addresses, shared_circuit = {}, {}
     for name, entry in description["instruments"].items():
         factory = load(entry["class"])
-        instrument = factory(
-            name=name, world=world, clock=clock, noise=Noise(seed, name), **entry.get("parameters", {})
-        )
         try:
+            seen = world if entry.get("part") is None else world.part(entry["part"])
             faults = Faults(entry.get("faults", ()), Noise(seed, f"faults of {name}"))
         except ValueError as error:
             raise ValueError(f"instruments.{name}: {error}") from None
+        instrument = factory(name=name, world=seen, clock=clock, noise=Noise(seed, name), **entry.get("parameters", {}))
         match instrument.wire:
             case "tcp":
                 addresses[name] = await serve_tcp(instrument, clock, faults)

@@ -40,3 +40,16 @@ class Camera(Detector, Protocol):
     """
 
     image: Readable[Any]
+
+
+@runtime_checkable
+class SpectralCamera(Camera, Protocol):
+    """The camera of a spectrograph: columns of its image are wavelengths, two strips of rows the sides of a cell.
+
+    Its configuration holds `<name>_focal_length` (mm), `_included_angle` (deg), `_pixel_size` (um, on the chip),
+    `_upstream_rows` and `_downstream_rows` (first and last), `_gain` (electrons per count) and `_read_noise`
+    (electrons).
+    """
+
+    upstream_rows: Readable[Any]
+    downstream_rows: Readable[Any]

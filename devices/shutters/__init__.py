@@ -4,6 +4,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from bluesky.protocols import Movable, Readable, Status
 
+from ..limits import Limited
+
 
 @runtime_checkable
 class Shutter(Movable[Any], Readable[Any], Protocol):
@@ -16,3 +18,13 @@ class Shutter(Movable[Any], Readable[Any], Protocol):
     def trigger(self) -> Status:
         """Fetch the reading."""
         ...
+
+
+@runtime_checkable
+class HeatingShutter(Shutter, Protocol):
+    """A shutter of heating lasers, which a box beside the cell closes by itself when a surface runs away."""
+
+    tripped: Readable[Any]
+    """1 while the box keeps it closed."""
+    highest: Limited
+    """Temperature in K that the box does not stand."""

@@ -9,7 +9,10 @@ from ..limits import Limited
 
 @runtime_checkable
 class Spectrometer(Readable[Any], Protocol):
-    """A spectrograph whose centre wavelength and grating are set; `trigger` fetches both, once it stands."""
+    """A spectrograph whose centre wavelength and grating are set; `trigger` fetches both, once it stands.
+
+    Its configuration holds `<name>_gratings`, grooves per mm of the gratings by number from 1, 0 where there is none.
+    """
 
     name: str
     wavelength: Limited

@@ -4,6 +4,7 @@ import math
 import re
 from typing import Any, ClassVar
 
+import numpy as np
 from ophyd import Component, Kind
 
 from ..errors import GarbledReply, LimitError, LinkError, LinkTimeout, Refused, WrongInstrument
@@ -215,6 +216,8 @@ class SpectraPro(Instrument):
         Reading, query="?GRATINGS", unit="1/mm", parse=parse_grooves, plausible=(1.0, 4000.0), kind=Kind.config
     )
 
+    gratings = Component(Reading, query=None, unit="1/mm", value=np.zeros(9), kind=Kind.config)
+
     def __init__(self, **kwargs: Any) -> None:
         self.installed: dict[int, float] = {}
         """Grooves per mm by number, NaN where it is not ruled; known once it is attached."""
@@ -230,6 +233,8 @@ class SpectraPro(Instrument):
         try:
             super().connect()
             self.installed, _ = parse_gratings(self.link.query(self.grooves.query))
+            ruled = [np.nan_to_num(self.installed.get(number, 0.0)) for number in range(1, 10)]
+            self.gratings.put(np.array(ruled), timestamp=self.clock.time())
         except Refused as error:
             raise WrongInstrument(f"{error}; expected is a SpectraPro") from error
 

@@ -44,6 +44,7 @@ OTHERS = (
     "diamond_cell/temperature.sh",
     "diamond_cell/pressure.sh",
     "diamond_cell/thermoreflectance.sh",
+    "laser_heating/rehearse.sh",
     "rig_files/check.sh",
     "other_clients/serve.sh",
     "add_an_experiment/run.sh",
@@ -108,6 +109,13 @@ def test_a_blow_out_ends_as_the_tutorial_says(tmp_path: Path) -> None:
     steps = [line for line in done.stdout.splitlines() if "CONFIRMED" in line]
     assert [line.split()[1].rstrip(":") for line in steps] == ["furnace", "press", "shutter"]
     assert len(list((tmp_path / "data").glob("*/deformation.nxs"))) == 1
+
+
+def test_a_sample_is_heated_as_the_guide_says(tmp_path: Path) -> None:
+    done = execute("laser_heating/rehearse.sh", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cold_pressure" in done.stdout
+    assert len(list((tmp_path / "data").glob("*/laser_heating.nxs"))) == 1
 
 
 def test_measured_files_become_a_stress_history(tmp_path: Path, data: Path) -> None:

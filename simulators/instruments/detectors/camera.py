@@ -21,7 +21,7 @@ STATES = ("Idle", "Acquire", "Readout", "Correct", "Saving", "Aborting", "Error"
 class World(Protocol):
     """What the camera sees."""
 
-    def radiograph(self, t_start: float, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
+    def image(self, t_start: float, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         """An image (n_rows, n_columns)."""
         ...
 
@@ -79,9 +79,9 @@ class SimulatedAreaDetector:
         number = self._counter(t)
         if number != self._image[0] and not self._acquiring(t):
             rng = self._noise.generator(("image", number))
-            image = self._world.radiograph(self._start_s, self._stop_s - self._start_s, rng)
+            image = self._world.image(self._start_s, self._stop_s - self._start_s, rng)
             if image.shape != self._shape:
-                raise ValueError(f"the world's radiograph is {image.shape}, the camera has {self._shape} pixels")
+                raise ValueError(f"the world's image is {image.shape}, the camera has {self._shape} pixels")
             self._image = number, image.ravel()
         return self._image[1]
 

@@ -225,7 +225,7 @@ class D111:
         mean = self._truth.mean_temperature(self._at(t_start), self._at(t_stop))
         return self._spectrometer.expose(self._sight.scene(t_start, t_stop, mean), rng)
 
-    def radiograph(self, t_start: float, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
+    def image(self, t_start: float, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Image (512, 512); rows run down along the axis of compression. Raises ValueError for an empty exposure."""
         _positive("exposure", exposure_s, "s")
         flicker = 1.0 + self.p.camera_flicker * float(rng.standard_normal())

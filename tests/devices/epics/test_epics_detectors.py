@@ -128,7 +128,7 @@ def test_a_frame_arrives_unharmed(make_station: Callable[..., Any]) -> None:
     image = values["camera_image"]
     assert (image.dtype, image.shape) == (np.uint16, (512, 512))
     assert image.max() > 2**15, "beyond what a signed 16-bit integer holds"
-    same = station.world.radiograph(0.0, 0.6, Noise(1, "camera").generator(("image", 1)))
+    same = station.world.image(0.0, 0.6, Noise(1, "camera").generator(("image", 1)))
     assert np.array_equal(image, same)
 
 

@@ -89,7 +89,7 @@ def test_a_frame_is_the_worlds_radiograph() -> None:
     assert panel.get(2.9, "image1:ArrayData").max() == 0, "no image before the end of the exposure"
     image = panel.get(3.0, "image1:ArrayData")
     assert image.dtype == np.int16
-    same = panel.world.radiograph(1.0, 2.0, Noise(3, "it").generator(("image", 1)))
+    same = panel.world.image(1.0, 2.0, Noise(3, "it").generator(("image", 1)))
     assert np.array_equal(image.view(np.uint16), same.ravel())
     assert np.array_equal(panel.get(50.0, "image1:ArrayData"), image)
 
@@ -100,7 +100,7 @@ def test_an_aborted_frame_leaves_the_one_before() -> None:
     panel.put(5.0, "cam1:Acquire", 1)  # the first frame was never read
     panel.put(6.0, "cam1:Acquire", 0)
     assert panel.get(9.0, "cam1:ArrayCounter_RBV") == 1
-    first = panel.world.radiograph(1.0, 2.0, Noise(3, "it").generator(("image", 1)))
+    first = panel.world.image(1.0, 2.0, Noise(3, "it").generator(("image", 1)))
     assert np.array_equal(panel.get(9.0, "image1:ArrayData").view(np.uint16), first.ravel())
     panel.put(10.0, "cam1:Acquire", 1)
     assert panel.get(12.0, "cam1:ArrayCounter_RBV") == 2

@@ -187,7 +187,7 @@ def test_closed_shutter_and_lost_beam_give_nothing(hot_cell):
     assert not world.shutter_open(7000.0) and world.shutter_open(6999.9)
     assert world.spectra(7000.0, 7100.0, rng)[0].sum() == 0
     assert world.i0_rate(7001.0) < 100.0 < world.i0_rate(6999.0)
-    dark = world.radiograph(7001.0, 1.0, rng).astype(float)
+    dark = world.image(7001.0, 1.0, rng).astype(float)
     assert dark.mean() == pytest.approx(100.0, abs=0.2) and dark.std() == pytest.approx(6.0, rel=0.02)
 
 
@@ -202,7 +202,7 @@ def test_foils_lie_where_strain_puts_them(hot_cell):
     rng = np.random.default_rng(4)
     separations = []
     for time in (START, 14000.0, 24000.0):
-        top, bottom = rows_of_foils(world.radiograph(time, 1.0, rng))
+        top, bottom = rows_of_foils(world.image(time, 1.0, rng))
         separations.append(bottom - top)
     logs = np.log(separations[0] / np.array(separations))
     truth = [world.truth(t, t + 1.0, START + 0.5)["strain"] for t in (START, 14000.0, 24000.0)]
@@ -225,10 +225,10 @@ def test_bent_foils_change_the_apparent_strain(hot_cell):
 def test_stage_moves_the_image_right_and_up(hot_cell):
     world = hot_cell(slits_mm=2.0, drift_um=0.0)
     rng = np.random.default_rng(4)
-    before = world.radiograph(START, 1.0, rng)
+    before = world.image(START, 1.0, rng)
     world.move_stage(START + 10.0, "y", 0.05, 1.0)
     world.move_stage(START + 10.0, "x", 0.06, 1.0)
-    after = world.radiograph(START + 20.0, 1.0, rng)
+    after = world.image(START + 20.0, 1.0, rng)
     assert rows_of_foils(after) - rows_of_foils(before) == pytest.approx([-25.0, -25.0], abs=0.1)
 
     def middle(image: np.ndarray) -> float:
@@ -242,19 +242,19 @@ def test_stage_moves_the_image_right_and_up(hot_cell):
 def test_image_noise_is_that_of_counting(hot_cell):
     world = hot_cell(slits_mm=2.0, camera_flicker=0.0)
     rng = np.random.default_rng(5)
-    pair = [world.radiograph(START, 1.0, rng).astype(float)[:100, :100] for _ in range(2)]
+    pair = [world.image(START, 1.0, rng).astype(float)[:100, :100] for _ in range(2)]
     mean, spread = 0.5 * (pair[0] + pair[1]) - 100.0, pair[0] - pair[1]
     assert 15000 < mean.mean() < 25000
     assert np.var(spread / np.sqrt(2.0 * (mean + 36.0))) == pytest.approx(1.0, abs=0.06)
 
 
 def test_long_exposure_saturates(hot_cell):
-    image = hot_cell(slits_mm=2.0).radiograph(START, 10.0, np.random.default_rng(1))
+    image = hot_cell(slits_mm=2.0).image(START, 10.0, np.random.default_rng(1))
     assert image.dtype == np.uint16 and image.max() == 65535
 
 
 def test_narrow_slits_leave_a_lit_square(hot_cell):
-    image = hot_cell(slits_mm=0.2).radiograph(START, 1.0, np.random.default_rng(1)).astype(float)
+    image = hot_cell(slits_mm=0.2).image(START, 1.0, np.random.default_rng(1)).astype(float)
     assert image[:150].mean() < 110.0
     assert image[246:266, 246:266].mean() > 5000.0
 

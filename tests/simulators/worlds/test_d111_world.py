@@ -66,7 +66,7 @@ def campaign(curious: bool, seed: int = 3) -> tuple[list[float], dict[str, float
             for t in sorted(start + (stop - start) * ask.random(12)):
                 everything(world, float(t))
                 world.truth(0.5 * t, t, 0.1 * t)
-            world.radiograph(stop - 0.5, 0.4, ask)
+            world.image(stop - 0.5, 0.4, ask)
             world.spectra(stop - 0.5, stop, ask)
             everything(world, stop + 3000.0)
             world.truth_series(500.0)
@@ -76,7 +76,7 @@ def campaign(curious: bool, seed: int = 3) -> tuple[list[float], dict[str, float
         everything(world, end),
         world.truth(3000.0, end, 2500.0),
         world.spectra(8500.0, 8600.0, rng)[0],
-        world.radiograph(8600.0, 1.0, rng),
+        world.image(8600.0, 1.0, rng),
     )
 
 
@@ -192,7 +192,7 @@ def test_a_loop_on_noisy_radiographs_holds_the_rate(hot_cell):
         for ram in (0, 1):
             world.set_ram_speed(t, ram, speed)
         t += 110.0
-        profile = world.radiograph(t, 1.0, rng)[:, 200:312].mean(axis=1)
+        profile = world.image(t, 1.0, rng)[:, 200:312].mean(axis=1)
         foils = []
         for part in (slice(0, 250), slice(270, 512)):
             lowest = part.start + int(np.argmin(profile[part]))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from megabar.simulators.worlds.laser_bench.switch import Switch
 from megabar.simulators.worlds.laser_bench.world import LaserBench
+from megabar.simulators.worlds.switch import Switch
 
 
 def bench(**parameters) -> LaserBench:
