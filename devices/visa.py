@@ -13,6 +13,9 @@ from .clock import Clock
 from .errors import GarbledReply, LinkError, LinkTimeout, WrongInstrument
 from .link import Link
 
+_OUTSIDE_QUOTES = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')
+"""A semicolon that an even number of quotes comes after."""
+
 
 class StreamLink(Link):
     """Bytes out, bytes in, over a `TCPIP::host::port::SOCKET` or `ASRL/dev/...::INSTR` address.
@@ -203,13 +206,13 @@ class MessageLink(StreamLink):
 
     def fetch(self, queries: Sequence[str]) -> list[str]:
         """One reply per query; in one message where the instrument takes chains. Raises GarbledReply, LinkError."""
-        if not self.chained:
-            return [self.query(query) for query in queries]
-        replies = self.query(";".join(queries)).split(";")
-        if len(replies) != len(queries):
+        asked = list(dict.fromkeys(queries))  # once where several readings are taken from one answer
+        replies = _answers(self.query(";".join(asked))) if self.chained else [self.query(query) for query in asked]
+        if len(replies) != len(asked):
             self.dirty = True
-            raise GarbledReply(f"{self.name}: {len(replies)} answers to {len(queries)} questions")
-        return replies
+            raise GarbledReply(f"{self.name}: {len(replies)} answers to {len(asked)} questions")
+        answers = dict(zip(asked, replies, strict=True))
+        return [answers[query] for query in queries]
 
     def assign(self, command: str, value: Any) -> None:
         """Send `command`, a format string, with `value` filled in."""
@@ -241,6 +244,11 @@ class MessageLink(StreamLink):
         except UnicodeDecodeError as error:
             self.dirty = True
             raise GarbledReply(f"{self.name}: {message!r} was answered with bytes that are not text") from error
+
+
+def _answers(message: str) -> list[str]:
+    """What is between semicolons; those in quotes, as in the text of an error, do not count."""
+    return _OUTSIDE_QUOTES.split(message) if '"' in message else message.split(";")
 
 
 def _reason(error: BaseException) -> str:

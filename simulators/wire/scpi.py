@@ -1,6 +1,6 @@
 """Instruments that speak SCPI: declared commands, chained messages, error queue and status (IEEE 488.2-1992, SCPI-99).
 
-Left out: arbitrary blocks, expressions and channel lists, non-decimal numbers, unit suffixes, and the
+Left out: arbitrary blocks as arguments, expressions and channel lists, non-decimal numbers, unit suffixes, and the
 questionable/operation register sets beyond `:STATus:PRESet` and the error queue.
 """
 
@@ -28,11 +28,16 @@ def command(pattern: str, *parameters: Parameter) -> Callable[[H], H]:
 
 
 def query(pattern: str, *parameters: Parameter) -> Callable[[H], H]:
-    """Declare a method (plain or async) as the answer to `pattern` with a question mark; it returns the text."""
+    """Declare a method (plain or async) as the answer to `pattern` with a question mark; it returns text or a block."""
     return _declare(pattern + "?", parameters)
 
 
-def _declare(pattern: str, parameters: tuple[Parameter, ...]) -> Callable[[H], H]:
+def listed(pattern: str) -> Callable[[H], H]:
+    """Declare a method that takes its arguments as they come, in text; the pattern of a question has its mark."""
+    return _declare(pattern, None)
+
+
+def _declare(pattern: str, parameters: tuple[Parameter, ...] | None) -> Callable[[H], H]:
     def declare(method: H) -> H:
         declared = [*getattr(method, "scpi", ()), (pattern, parameters)]
         method.scpi = declared  # type: ignore[attr-defined]
@@ -127,7 +132,7 @@ class ScpiInstrument:
         self._events = POWER_ON
         self._event_enable = self._service_enable = 0
         self._overrun = False
-        self._answers: list[str] = []
+        self._answers: list[bytes] = []
 
     def take_message(self, buffer: bytearray) -> bytes | None:
         """One message without its terminator; an endless one is thrown away up to its end, with an error."""
@@ -149,11 +154,16 @@ class ScpiInstrument:
         if not message.isascii():
             self.fail(ScpiError(-101))
             return b""
-        answer = await self.execute(message.decode("ascii"))
-        return b"" if answer is None else answer.encode("ascii") + self._terminator
+        answers = await self._carry_out(message.decode("ascii"))
+        return b";".join(answers) + self._terminator if answers else b""
 
     async def execute(self, message: str) -> str | None:
-        """Act on the units of a message in order; None when nothing was asked.
+        """The answers as text, without a terminator; None when nothing was asked."""
+        answers = await self._carry_out(message)
+        return b";".join(answers).decode("ascii") if answers else None
+
+    async def _carry_out(self, message: str) -> list[bytes]:
+        """Act on the units of a message in order; its answers.
 
         After a unit that cannot be understood the rest of the message is not executed; after one that cannot be
         carried out it is.
@@ -165,7 +175,7 @@ class ScpiInstrument:
                     path = await self._unit(text, path)
         except ScpiError as error:
             self.fail(error)
-        return ";".join(self._answers) if self._answers else None
+        return self._answers
 
     async def _unit(self, text: str, path: str) -> str:
         """Execute one unit; the header path for the next (IEEE 488.2 appendix A, SCPI-99 section 6.2.4)."""
@@ -198,7 +208,7 @@ class ScpiInstrument:
         if inspect.isawaitable(answer):
             answer = await answer
         if answer is not None:
-            self._answers.append(answer)
+            self._answers.append(answer if isinstance(answer, bytes) else answer.encode("ascii"))
 
     def fail(self, error: ScpiError) -> None:
         """Put an error into the queue and its class into the event register."""

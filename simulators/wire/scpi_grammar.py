@@ -178,3 +178,9 @@ class Choice:
     def format(self, value: str) -> str:
         """The short form, in quotes where it was set in quotes."""
         return f'"{value}"' if self._quoted else value
+
+
+def block(data: bytes) -> bytes:
+    """A definite-length block (IEEE 488.2-1992, 8.7.9): `#`, how many digits, the length in digits, the bytes."""
+    length = b"%d" % len(data)
+    return b"#%d%b%b" % (len(length), length, data)

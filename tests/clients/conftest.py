@@ -1,8 +1,10 @@
 """Simulated instruments for drivers that nobody here wrote."""
 
 import asyncio
+import importlib
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,3 +43,42 @@ def serve_world() -> Iterator[Callable[..., str]]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
+
+
+@pytest.fixture
+def pymeasure(serve_world: Callable[..., str]) -> Iterator[Callable[..., Any]]:
+    """A driver of PyMeasure on an instrument of its own."""
+    made: list[Any] = []
+
+    def make(driver: str, instrument_class: type, world: Any, terminator: str = "\n", **parameters: Any) -> Any:
+        package, _, name = driver.partition(":")
+        module = pytest.importorskip(f"pymeasure.instruments.{package}", reason="install megabar[clients]")
+        ends = {"read_termination": terminator, "write_termination": terminator}
+        address = serve_world(instrument_class, world, **parameters)
+        made.append(getattr(module, name)(address, visa_library="@py", timeout=3000, **ends))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.adapter.close()
+
+
+@pytest.fixture
+def qcodes(
+    serve_world: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[..., Any]]:
+    """A driver of QCoDeS on an instrument of its own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pytest.importorskip("qcodes", reason="install megabar[clients]", exc_type=ImportError)
+    made: list[Any] = []
+
+    def make(driver: str, instrument_class: type, world: Any, terminator: str = "\n", **parameters: Any) -> Any:
+        package, _, name = driver.partition(":")
+        module = importlib.import_module(f"qcodes.instrument_drivers.{package}")
+        address = serve_world(instrument_class, world, **parameters)
+        made.append(getattr(module, name)("client", address, visalib="@py", terminator=terminator, timeout=3))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

@@ -1,8 +1,6 @@
 """Drivers that nobody here wrote, talking to the simulated lock-ins and the function generator."""
 
-import importlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,43 +36,6 @@ class World:
 
     def drive(self, t: float, *what: Any) -> None:
         self.driven.append(what)
-
-
-@pytest.fixture
-def pymeasure(serve_world) -> Iterator[Callable[..., Any]]:
-    """A driver of PyMeasure on an instrument of its own."""
-    made: list[Any] = []
-
-    def make(driver: str, instrument_class: type, world: World, terminator: str = "\n", **parameters: Any) -> Any:
-        package, _, name = driver.partition(":")
-        module = pytest.importorskip(f"pymeasure.instruments.{package}", reason="install megabar[clients]")
-        ends = {"read_termination": terminator, "write_termination": terminator}
-        address = serve_world(instrument_class, world, **parameters)
-        made.append(getattr(module, name)(address, visa_library="@py", timeout=3000, **ends))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.adapter.close()
-
-
-@pytest.fixture
-def qcodes(serve_world, monkeypatch, tmp_path) -> Iterator[Callable[..., Any]]:
-    """A driver of QCoDeS on an instrument of its own."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    pytest.importorskip("qcodes", reason="install megabar[clients]", exc_type=ImportError)
-    made: list[Any] = []
-
-    def make(driver: str, instrument_class: type, world: World, terminator: str = "\n", **parameters: Any) -> Any:
-        package, _, name = driver.partition(":")
-        module = importlib.import_module(f"qcodes.instrument_drivers.{package}")
-        address = serve_world(instrument_class, world, **parameters)
-        made.append(getattr(module, name)("client", address, visalib="@py", terminator=terminator, timeout=3))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 LINES = [

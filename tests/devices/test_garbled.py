@@ -4,7 +4,6 @@ The line answers at once, and a reply that does not end is late at once: thousan
 checksums, parsing and plausibility are the driver's own.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,12 +22,16 @@ from megabar.devices.lasers.ipg_ylr import IPGYLR
 from megabar.devices.lockins.sr830 import SR830
 from megabar.devices.lockins.sr860 import SR860
 from megabar.devices.meters.keithley2182a import Keithley2182A
+from megabar.devices.oscilloscopes.rto import RTO
 from megabar.devices.pressure_controllers.pace5000 import PACE5000
+from megabar.devices.source_meters.keithley2450 import Keithley2450
 from megabar.devices.spectrometers.spectrapro import SpectraPro
 
 from . import test_eurotherm, test_gate_relay, test_ipg_ylr, test_keithley2182a, test_pace5000, test_spectrapro
 from .generators import test_keysight33500b
 from .lockins import test_sr830, test_sr860
+from .oscilloscopes import test_rto
+from .source_meters import test_keithley2450
 
 FULL = 10_000
 COUNTS = [200, pytest.param(FULL, marks=pytest.mark.soak)]
@@ -45,6 +48,8 @@ DRIVERS: dict[type[Instrument], list[tuple[bytes, bytes]]] = {
     SR830: test_sr830.ATTACH,
     SR860: test_sr860.ATTACH,
     Keysight33500B: test_keysight33500b.ATTACH,
+    Keithley2450: [*test_keithley2450.ATTACH, test_keithley2450.EVERYTHING],
+    RTO: [*test_rto.ATTACH, *test_rto.EVERYTHING],
 }
 """What each driver with a line of its own asks, and the answers; the first question is the one that identifies."""
 
@@ -110,6 +115,12 @@ def check_values(device: Instrument) -> None:
         assert np.all(np.isnan(value) | ((low <= value) & (value <= high))), (reading.name, value)
 
 
+def told(device: Instrument) -> list[Any]:
+    """Every value, arrays as lists."""
+    values = [reading.get() for reading in device.readings()]
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+
+
 @pytest.mark.row(14, control="test_without_a_bound_a_changed_digit_would_be_a_value")
 @pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("n", COUNTS)
@@ -137,9 +148,10 @@ def test_garbled_replies_are_errors_and_never_implausible_values(
             device.fetch(*device.readings())
         except LinkError:
             raise AssertionError("the line was not clean again") from None
-        assert [reading.get() for reading in device.readings()] == right, "an answer was taken for another's"
+        assert told(device) == right, "an answer was taken for another's"
 
-    right = [reading.get() for reading in device.readings()]
+    device.fetch(*device.readings())
+    right = told(device)
     garble()
     measured(
         14, f"{driver.__name__}, {n:,} readings garbled: implausible values", f"none; {refused:,} refused", 0.0, ""
@@ -190,5 +202,5 @@ def test_without_an_identity_a_stranger_would_be_spoken_to(driver: type[Instrume
     device: Any = driver(name="device", link=line.link)
     device.connect()
     assert set(line.heard) - {DRIVERS[driver][0][0]}, "it was asked more than who it is"
-    values = [reading.get() for reading in device.readings()]
-    assert all(isinstance(value, str) or math.isfinite(value) for value in values)
+    device.fetch(*device.readings())
+    assert all(isinstance(value, str) or np.all(np.isfinite(value)) for value in told(device))

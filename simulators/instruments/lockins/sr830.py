@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Final
 
 from ...clock import Clock
 from ...noise import Noise
-from ...wire.scpi import Setting, command, query
+from ...wire.scpi import Setting, command, listed, query
 from ...wire.scpi_grammar import Number, ScpiError
-from .stanford import Plain, SimulatedStanfordLockIn, World, chosen, integer, listed
+from .stanford import Plain, SimulatedStanfordLockIn, World, chosen, integer
 
 SENSITIVITIES_V: Final = tuple(float(f"{m}e{e}") for e in range(-9, 1) for m in (1, 2, 5))[1:-2]
 TIME_CONSTANTS_S: Final = tuple(float(f"{m}e{e}") for e in range(-5, 5) for m in (1, 3))

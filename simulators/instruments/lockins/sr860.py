@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Final
 
 from ...clock import Clock
 from ...noise import Noise
-from ...wire.scpi import Setting, command, query
+from ...wire.scpi import Setting, command, listed, query
 from ...wire.scpi_grammar import Number, ScpiError
-from .stanford import UNLOCKED, Plain, SimulatedStanfordLockIn, World, chosen, integer, listed
+from .stanford import UNLOCKED, Plain, SimulatedStanfordLockIn, World, chosen, integer
 
 SCALES_V: Final = tuple(float(f"{m}e{e}") for e in range(0, -10, -1) for m in (5, 2, 1))[2:]
 TIME_CONSTANTS_S: Final = tuple(float(f"{m}e{e}") for e in range(-6, 5) for m in (1, 3))

@@ -3,12 +3,11 @@
 import cmath
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol
 
 from ...clock import Clock
 from ...noise import Noise
-from ...wire.scpi import BYTE, Handler, ScpiInstrument, Setting, command, query
+from ...wire.scpi import BYTE, ScpiInstrument, Setting, command, listed, query
 from ...wire.scpi_grammar import Number, ScpiError
 from .low_pass import LowPass
 
@@ -51,16 +50,6 @@ class Plain(Number):
     def format(self, value: float) -> str:
         """As in `0.004`."""
         return f"{value:.9g}"
-
-
-def listed(pattern: str) -> Callable[[Handler], Handler]:
-    """Declare a method that takes its arguments as they come, in text."""
-
-    def declare(method: Handler) -> Handler:
-        method.scpi = [*getattr(method, "scpi", ()), (pattern, None)]  # type: ignore[attr-defined]
-        return method
-
-    return declare
 
 
 def integer(last: int, default: int = 0, first: int = 0) -> Number:

@@ -135,7 +135,7 @@ class SimulatedPACE5000(ScpiInstrument):
         n = len(self._answers)
         await super()._call(handler, parameters, arguments)
         if len(self._answers) > n:
-            self._answers[-1] = f"{_header(handler)} {self._answers[-1]}"
+            self._answers[-1] = _header(handler).encode("ascii") + b" " + self._answers[-1]
 
     def reset(self) -> None:
         """Control off, set-point 0."""

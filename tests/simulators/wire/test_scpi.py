@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from megabar.simulators.clock import WallClock
 from megabar.simulators.wire.scpi import ScpiInstrument, Setting, command, query
-from megabar.simulators.wire.scpi_grammar import Boolean, Choice, Number, ScpiError, headers, mnemonics
+from megabar.simulators.wire.scpi_grammar import Boolean, Choice, Number, ScpiError, block, headers, mnemonics
 
 
 class Source(ScpiInstrument):
@@ -296,3 +296,27 @@ def test_no_bytes_crash_the_reader_or_fill_its_memory(segments: list[bytes]):
         while (message := source.take_message(buffer)) is not None:
             asyncio.run(source.reply(message))
         assert len(buffer) <= source.message_limit
+
+
+class Recorder(ScpiInstrument):
+    data = b"\n#;\x00\xff"
+
+    def __init__(self) -> None:
+        super().__init__(name="recorder", clock=WallClock(), latency_s=0.001)
+
+    @query(":DATA")
+    def _data(self) -> bytes:
+        return block(self.data)
+
+
+def test_a_block_of_bytes_is_an_answer_among_others():
+    recorder = Recorder()
+    assert asyncio.run(recorder.reply(b"*OPC?;:DATA?;*OPC?")) == b"1;#15\n#;\x00\xff;1\n"
+    assert asyncio.run(recorder.reply(b"*OPC?")) == b"1\n"
+
+
+@given(st.binary(max_size=2000))
+def test_a_block_says_how_long_it_is(data: bytes):
+    told = block(data)
+    digits = int(told[1:2])
+    assert told[:1] == b"#" and int(told[2 : 2 + digits]) == len(data) and told[2 + digits :] == data
