@@ -1,7 +1,8 @@
 """Resistance from voltages read while the current changes its sign: reversal pairs, three-point delta mode, its errors.
 
 The readings are V_k = I_k R + V_o + d k + q k^2 + white noise: a thermoelectric voltage that drifts. Pairs remove V_o,
-triplets V1 - 2 V2 + V3 the linear drift d too; what q leaves in triplets changes its sign from one to the next.
+triplets V1 - 2 V2 + V3 the linear drift d too; what q leaves in triplets changes its sign from one to the next. What a
+source tells that forms them itself is for `delta_readings`.
 """
 
 import math
@@ -50,10 +51,10 @@ class ResistanceErrors:
 
 @dataclass(frozen=True)
 class DeltaResistance:
-    """`resistance` (ohm) and `offset` (V, at the middle of the series), noise of one reading (V), readings left out.
+    """`resistance` (ohm); of voltages also `offset` (V, at the middle of the series), noise of a voltage (V), outliers.
 
-    `outliers` are positions in the series, counted from 0: readings so far off that less than one series in a
-    thousand has such a one by chance.
+    `outliers` are positions in the series of voltages, counted from 0, of those that were left out: so far off that
+    less than one series in a thousand has such a one by chance.
     """
 
     estimate: Estimate
@@ -118,12 +119,13 @@ def delta_resistance(
         orthogonal, triangle = np.linalg.qr(design[use])
         projection = orthogonal.T @ voltage[use]
         residual, free = voltage[use] - orthogonal @ projection, 1.0 - np.sum(orthogonal**2, axis=1)
-        worst = _outlier(residual, free, int(use.sum()) - design.shape[1], noise_v)
+        power = float(residual @ residual)
+        worst = furthest_off(residual, free, power, int(use.sum()) - design.shape[1], noise_v)
         if worst is None:
             break
         use[np.flatnonzero(use)[worst]] = False
-    dof, power = int(use.sum()) - design.shape[1], float(residual @ residual)
-    noise = max(math.sqrt(power / dof), RESOLUTION_V / math.sqrt(12)) if noise_v is None else noise_v
+    dof = int(use.sum()) - design.shape[1]
+    noise = noise_of_voltage(power, dof, noise_v)
     inverse = np.linalg.inv(triangle)[:2] / np.array([[amplitude], [1.0]])
     resistance, offset = inverse @ projection
     budget = errors or ResistanceErrors()
@@ -145,14 +147,22 @@ def delta_resistance(
     return DeltaResistance(estimate, noise, tuple(int(i) for i in np.flatnonzero(~use)))
 
 
-def _outlier(residual: Floats, free: Floats, dof: int, noise_v: float | None) -> int | None:
-    """The reading that is furthest off, if that is no chance; its own residual does not count in the noise."""
+def noise_of_voltage(power: float, dof: int, noise_v: float | None) -> float:
+    """Noise of one voltage, at least that of the steps of a meter."""
+    return max(math.sqrt(power / dof), RESOLUTION_V / math.sqrt(12)) if noise_v is None else noise_v
+
+
+def furthest_off(residual: Floats, free: Floats, power: float, dof: int, noise_v: float | None) -> int | None:
+    """The reading that is furthest off, if that is no chance; its own residual does not count in the noise.
+
+    Where one of them is left out, `power`, the sum of squares, falls by its residual squared over what is `free`.
+    """
     if dof < 2:
         return None
     free = np.maximum(free, 1e-9)
     chance = 1.0 - _FALSE_ALARM / (2 * residual.size)
     if noise_v is None:
-        others = (residual @ residual - residual**2 / free) / (dof - 1)
+        others = (power - residual**2 / free) / (dof - 1)
         variance, limit = np.maximum(others, RESOLUTION_V**2 / 12), float(stdtrit(dof - 1, chance))
     else:
         variance, limit = np.full(residual.size, noise_v**2), float(ndtri(chance))

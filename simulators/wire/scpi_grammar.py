@@ -19,6 +19,7 @@ ERRORS: Final = {
     -222: "Parameter data out of range",
     -224: "Illegal parameter value",
     -230: "Data corrupt or stale",
+    -241: "Hardware missing",
     -350: "Queue overflow",
     -363: "Input buffer overrun",
 }

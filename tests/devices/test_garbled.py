@@ -25,6 +25,7 @@ from megabar.devices.meters.keithley2182a import Keithley2182A
 from megabar.devices.oscilloscopes.rto import RTO
 from megabar.devices.pressure_controllers.pace5000 import PACE5000
 from megabar.devices.source_meters.keithley2450 import Keithley2450
+from megabar.devices.sources.keithley6221 import Keithley6221
 from megabar.devices.spectrometers.spectrapro import SpectraPro
 
 from . import test_eurotherm, test_gate_relay, test_ipg_ylr, test_keithley2182a, test_pace5000, test_spectrapro
@@ -32,6 +33,7 @@ from .generators import test_keysight33500b
 from .lockins import test_sr830, test_sr860
 from .oscilloscopes import test_rto
 from .source_meters import test_keithley2450
+from .sources import test_keithley6221
 
 FULL = 10_000
 COUNTS = [200, pytest.param(FULL, marks=pytest.mark.soak)]
@@ -50,6 +52,7 @@ DRIVERS: dict[type[Instrument], list[tuple[bytes, bytes]]] = {
     Keysight33500B: test_keysight33500b.ATTACH,
     Keithley2450: [*test_keithley2450.ATTACH, test_keithley2450.EVERYTHING],
     RTO: [*test_rto.ATTACH, *test_rto.EVERYTHING],
+    Keithley6221: test_keithley6221.ATTACH,
 }
 """What each driver with a line of its own asks, and the answers; the first question is the one that identifies."""
 

@@ -1,0 +1,1 @@
+"""Simulated current sources."""
