@@ -56,7 +56,7 @@ class Current(Setpoint):
 
     def apply(self, value: float) -> None:
         """Send and read back. Raises LimitError, Refused, LinkError."""
-        self.tolerance = 1.0
+        self.tolerance = max(1e-3 * abs(value), 1e-8)
         super().apply(value)
 
 

@@ -106,7 +106,7 @@ def compression(gpa: float) -> float:
 
     def excess(x: float) -> float:
         y = x ** (1.0 / 3.0)
-        return 3.0 * k0 * (1.0 - y) / y**2 * math.exp(1.5 * (slope - 1.0) * (1.0 - y)) - gpa
+        return float(3.0 * k0 * (1.0 - y) / y**2 * math.exp(1.5 * (slope - 1.0) * (1.0 - y)) - gpa)
 
     return float(brentq(excess, 0.4, 1.0, xtol=1e-12)) if gpa > 0.0 else 1.0
 
