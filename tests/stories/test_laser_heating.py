@@ -26,10 +26,10 @@ def safety(run: Run) -> str:
 
 
 HOT = ("--set", "pressure_gpa=135", "--set", "temperature_k=3750")
-SOAK = [pytest.param((seed, ()), marks=pytest.mark.soak) for seed in range(3, 21)]
+SOAK = [pytest.param(more, marks=pytest.mark.soak) for more in [(2, HOT), *((seed, ()) for seed in range(3, 21))]]
 
 
-@pytest.fixture(scope="module", params=[(1, COOL), (2, HOT), *SOAK], ids=str)
+@pytest.fixture(scope="module", params=[(1, COOL), *SOAK], ids=str)
 def heated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, Run]:
     seed, settings = request.param
     command = heat(tmp_path_factory.mktemp("heated"), "--seed", str(seed), *settings)
